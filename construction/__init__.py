@@ -1,0 +1,1 @@
+"""How the corpora are made."""

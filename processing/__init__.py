@@ -1,0 +1,1 @@
+"""Image processors and processors; flat, because the files are copied next to a checkpoint on the Hub."""

@@ -1,0 +1,1 @@
+"""Trainers and the recipes of the papers."""
