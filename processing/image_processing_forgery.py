@@ -1,0 +1,324 @@
+"""Image processor of the forgery models: photographs and masks in, pixel values and labels out, and back.
+
+Paper: PromptForge-350k / ICL-Net, section 6.1 (512 x 512 inputs) and section 4 (128 x 128 masks). Resampling filter,
+padding and EXIF rule are not given in the paper. Polarity: 1 = forged pixel.
+"""
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torchvision.transforms.v2 import functional as tvF
+from transformers.image_processing_backends import TorchvisionBackend
+from transformers.image_processing_utils import BatchFeature
+from transformers.image_transforms import group_images_by_shape, reorder_images
+from transformers.image_utils import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    ImageInput,
+    PILImageResampling,
+    SizeDict,
+    load_image,
+)
+from transformers.processing_utils import ImagesKwargs, Unpack
+
+from .image_conversion import orientation_of, to_upright_rgb
+
+IGNORE_INDEX = 255
+
+
+def to_binary_mask(segmentation_map: Any, height: int, width: int) -> torch.Tensor:
+    """Read one mask as 0/1.
+
+    Args:
+        segmentation_map: PIL image (mode 1, L or P), array or tensor (H, W) or (1, H, W), with values 0/1, 0/255 or
+            bool; or None, an authentic image.
+        height: height of the image it belongs to, pixels.
+        width: width of that image, pixels.
+
+    Returns:
+        (1, H, W) uint8, 1 = forged.
+
+    Raises:
+        ValueError: another size than the image, more than one channel, or other values.
+    """
+    if segmentation_map is None:
+        return torch.zeros(1, height, width, dtype=torch.uint8)
+    if isinstance(segmentation_map, Image.Image):
+        if orientation_of(segmentation_map) != 1:
+            segmentation_map = ImageOps.exif_transpose(segmentation_map)
+        segmentation_map = np.array(segmentation_map)
+    mask = torch.as_tensor(segmentation_map)
+    if mask.ndim == 3 and mask.shape[0] == 1:
+        mask = mask[0]
+    if tuple(mask.shape) != (height, width):
+        raise ValueError(
+            f"expected a mask of the image's size, (height, width) = ({height}, {width}), got {tuple(mask.shape)}: "
+            "resize the mask with nearest neighbour, or pair it with its own image"
+        )
+    values = set(torch.unique(mask).tolist())
+    if not (values <= {0, 1} or values <= {0, IGNORE_INDEX}):
+        raise ValueError(
+            f"expected mask values 0 and 1, or 0 and 255 (forged), got {sorted(values)[:6]}"
+            f"{' and more' if len(values) > 6 else ''}: binarize the mask, and save it without JPEG compression"
+        )
+    return (mask > 0).to(torch.uint8)[None]
+
+
+class ForgeryImageProcessorKwargs(ImagesKwargs, total=False):
+    """Arguments beyond those of every image processor.
+
+    Attributes:
+        size_divisor (`int`): with `do_resize=False`, images are padded to a multiple of this many pixels.
+        mask_stride (`int`): labels have one value for this many pixels of `pixel_values` in each direction.
+    """
+
+    size_divisor: int
+    mask_stride: int
+
+
+class ForgeryImageProcessor(TorchvisionBackend):
+    """Turn photographs and masks into model inputs, and logits into masks at the photograph's size.
+
+    With `do_resize=True` every image is resized to `size`. With `do_resize=False` images keep their pixels and are
+    padded at the bottom and right (edge pixels repeated) to the largest of the batch, rounded up to `size_divisor`.
+    Labels of padded pixels are 255, which losses and metrics skip.
+
+    Args:
+        do_resize: resize to `size` (default) or keep the native resolution.
+        size: `{"height": 512, "width": 512}`, pixels (ICL-Net section 6.1).
+        do_pad: pad when `do_resize=False`; needed unless all images of a batch have one size, a multiple of
+            `size_divisor`.
+        size_divisor: 32, the total stride of a SegFormer encoder.
+        mask_stride: 4, so labels are 128 x 128 for a 512 x 512 input.
+
+    Example:
+        >>> from PIL import Image
+        >>> processor = ForgeryImageProcessor()
+        >>> batch = processor(Image.new("RGB", (640, 480)), Image.new("L", (640, 480)), return_tensors="pt")
+        >>> batch["pixel_values"].shape, batch["labels"].shape
+        (torch.Size([1, 3, 512, 512]), torch.Size([1, 128, 128]))
+    """
+
+    valid_kwargs = ForgeryImageProcessorKwargs
+    model_input_names = ["pixel_values"]  # noqa: RUF012 - transformers reads it as a plain class attribute
+    do_resize = True
+    size = {"height": 512, "width": 512}  # noqa: RUF012
+    resample = PILImageResampling.BILINEAR
+    do_convert_rgb = True
+    do_rescale = True
+    rescale_factor = 1 / 255
+    do_normalize = True
+    image_mean = IMAGENET_DEFAULT_MEAN
+    image_std = IMAGENET_DEFAULT_STD
+    do_pad = True
+    size_divisor = 32
+    mask_stride = 4
+
+    def __init__(self, **kwargs: Unpack[ForgeryImageProcessorKwargs]):
+        super().__init__(**kwargs)
+
+    def preprocess(
+        self,
+        images: ImageInput,
+        segmentation_maps: ImageInput | None = None,
+        **kwargs: Unpack[ForgeryImageProcessorKwargs],
+    ) -> BatchFeature:
+        """Prepare images, and their masks when given.
+
+        Args:
+            images: one image or a list: PIL, array or tensor of values 0..255, path or URL.
+            segmentation_maps: one mask an image, see `to_binary_mask`; None in the list is an authentic image.
+            **kwargs: any attribute of the processor, for this call only; `return_tensors="pt"` stacks.
+
+        Returns:
+            `pixel_values` (B, 3, H, W) float32, normalized, and with masks `labels` (B, H / mask_stride,
+            W / mask_stride) int64, 1 = forged, 0 = authentic, 255 = padding.
+
+        Raises:
+            ValueError: number of masks, size or values of a mask, or a `size` that is no multiple of `size_divisor`.
+        """
+        return super().preprocess(images, segmentation_maps, **kwargs)
+
+    def fetch_images(self, image_url_or_urls: Any) -> Any:
+        """Open paths with PIL, so that a path and its image give the same values; other inputs pass unchanged."""
+        if isinstance(image_url_or_urls, list | tuple):
+            return [self.fetch_images(entry) for entry in image_url_or_urls]
+        if isinstance(image_url_or_urls, str):
+            is_file = os.path.isfile(image_url_or_urls)
+            return Image.open(image_url_or_urls) if is_file else load_image(image_url_or_urls)
+        return super().fetch_images(image_url_or_urls)
+
+    def process_image(self, image: ImageInput, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Convert one image to a (3, H, W) tensor, uint8 from PIL; EXIF orientation applied."""
+        if isinstance(image, Image.Image):
+            image = to_upright_rgb(image)
+        return super().process_image(image, *args, **kwargs)
+
+    def _preprocess_image_like_inputs(
+        self,
+        images: ImageInput,
+        segmentation_maps: ImageInput | None,
+        do_convert_rgb: bool,
+        input_data_format: Any,
+        return_tensors: Any,
+        device: Any = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        self._check_size(kwargs["do_resize"], kwargs["size"], kwargs["size_divisor"], kwargs["mask_stride"])
+        tensors = self._prepare_image_like_inputs(
+            images=images, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, device=device
+        )
+        data: dict[str, Any] = {"pixel_values": self._preprocess(tensors, **kwargs)}
+        if segmentation_maps is not None:
+            data["labels"] = self._labels(
+                segmentation_maps, tensors, data["pixel_values"], kwargs["do_resize"], kwargs["mask_stride"]
+            )
+        return BatchFeature(data=data, tensor_type=return_tensors)
+
+    @staticmethod
+    def _check_size(do_resize: bool, size: SizeDict, size_divisor: int, mask_stride: int) -> None:
+        if size_divisor % mask_stride:
+            raise ValueError(
+                f"expected size_divisor to be a multiple of mask_stride, got {size_divisor}, {mask_stride}"
+            )
+        if do_resize and not (size.height and size.width):
+            raise ValueError(f"expected size with the keys height and width, got {dict(size)}")
+        if do_resize and (size.height % size_divisor or size.width % size_divisor):
+            raise ValueError(
+                f"expected a height and width that are multiples of {size_divisor}, got {size.height} x {size.width}: "
+                "choose such a size, or do_resize=False, which pads"
+            )
+
+    def _preprocess(
+        self,
+        images: list[torch.Tensor],
+        do_resize: bool,
+        size: SizeDict,
+        resample: Any,
+        do_rescale: bool,
+        rescale_factor: float,
+        do_normalize: bool,
+        image_mean: Any,
+        image_std: Any,
+        do_pad: bool,
+        size_divisor: int,
+        disable_grouping: bool | None,
+        **kwargs: Any,
+    ) -> list[torch.Tensor]:
+        if do_resize:
+            groups, index = group_images_by_shape(images, disable_grouping=disable_grouping)
+            resized = {shape: self.resize(stack, size=size, resample=resample) for shape, stack in groups.items()}
+            images = reorder_images(resized, index)
+        elif do_pad:
+            images = self._pad_to_largest(images, size_divisor)
+        groups, index = group_images_by_shape(images, disable_grouping=disable_grouping)
+        normalized = {
+            shape: self.rescale_and_normalize(stack, do_rescale, rescale_factor, do_normalize, image_mean, image_std)
+            for shape, stack in groups.items()
+        }
+        return reorder_images(normalized, index)
+
+    @staticmethod
+    def _pad_to_largest(images: list[torch.Tensor], size_divisor: int) -> list[torch.Tensor]:
+        """Pad (C, H, W) images to one size: repeated edges, since a constant border is an edge to a noise stream."""
+        height, width = (
+            -(-max(image.shape[axis] for image in images) // size_divisor) * size_divisor for axis in (-2, -1)
+        )
+        return [
+            tvF.pad(image, [0, 0, width - image.shape[-1], height - image.shape[-2]], padding_mode="edge")
+            for image in images
+        ]
+
+    @staticmethod
+    def _labels(
+        segmentation_maps: Any,
+        images: list[torch.Tensor],
+        pixel_values: list[torch.Tensor],
+        do_resize: bool,
+        mask_stride: int,
+    ) -> list[torch.Tensor]:
+        """Sample the masks of `images` on the grid of the logits, nearest neighbour: list of (h, w) int64."""
+        if not isinstance(segmentation_maps, list | tuple):
+            is_batch = getattr(segmentation_maps, "ndim", 2) > 2
+            segmentation_maps = list(segmentation_maps) if is_batch else [segmentation_maps]
+        if len(segmentation_maps) != len(images):
+            raise ValueError(f"expected one mask an image, got {len(segmentation_maps)} masks, {len(images)} images")
+        labels = []
+        for segmentation_map, image, values in zip(segmentation_maps, images, pixel_values, strict=True):
+            mask = to_binary_mask(segmentation_map, image.shape[-2], image.shape[-1])
+            height, width = values.shape[-2:]
+            if not do_resize:
+                padding = [0, 0, width - mask.shape[-1], height - mask.shape[-2]]
+                mask = tvF.pad(mask, padding, fill=IGNORE_INDEX)
+            grid = [height // mask_stride, width // mask_stride]
+            mask = tvF.resize(mask, grid, interpolation=tvF.InterpolationMode.NEAREST_EXACT)
+            labels.append(mask[0].to(device=values.device, dtype=torch.int64))
+        return labels
+
+    def _upsampled_logits(self, logits: torch.Tensor, target_size: tuple[int, int]) -> torch.Tensor:
+        """Bring the logits (C, h, w) of one image to its size, bilinear; padding is cropped away."""
+        height, width = (int(edge) for edge in target_size)
+        if self.do_resize:
+            grid = (height, width)
+        else:
+            grid = (logits.shape[-2] * self.mask_stride, logits.shape[-1] * self.mask_stride)
+            if height > grid[0] or width > grid[1]:
+                raise ValueError(f"expected a target size within the padded input {grid}, got {(height, width)}")
+        upsampled = F.interpolate(logits[None].float(), size=grid, mode="bilinear", align_corners=False)
+        return upsampled[0, :, :height, :width]
+
+    def post_process_probability_map(
+        self, outputs: Any, target_sizes: list[tuple[int, int]] | None = None
+    ) -> list[torch.Tensor]:
+        """Turn model outputs into the probability of each pixel to be forged.
+
+        Args:
+            outputs: model output with `logits` (B, C, h, w); C = 1 is a sigmoid, C > 1 a softmax whose class 0 is
+                authentic.
+            target_sizes: (height, width) of each image as displayed, pixels; None keeps the grid of the logits.
+
+        Returns:
+            One (H, W) float32 tensor an image, 0..1.
+
+        Raises:
+            ValueError: number of target sizes, or one larger than the padded input.
+        """
+        maps = []
+        for logits in self._logits_at_size(outputs, target_sizes):
+            maps.append(logits[0].sigmoid() if logits.shape[0] == 1 else 1 - logits.softmax(dim=0)[0])
+        return maps
+
+    def post_process_semantic_segmentation(
+        self, outputs: Any, target_sizes: list[tuple[int, int]] | None = None, threshold: float = 0.5
+    ) -> list[torch.Tensor]:
+        """Turn model outputs into class maps; the stock image-segmentation pipeline calls it.
+
+        Args:
+            outputs: model output with `logits` (B, C, h, w).
+            target_sizes: (height, width) of each image as displayed, pixels; None keeps the grid of the logits.
+            threshold: with C = 1, a pixel is forged where its probability is at least this (0..1). Not given in the
+                paper.
+
+        Returns:
+            One (H, W) int64 tensor an image: 0 authentic, 1 forged, or the class with C > 1.
+
+        Raises:
+            ValueError: number of target sizes, or one larger than the padded input.
+        """
+        maps = []
+        for logits in self._logits_at_size(outputs, target_sizes):
+            forged = logits[0].sigmoid() >= threshold if logits.shape[0] == 1 else logits.argmax(dim=0)
+            maps.append(forged.to(torch.int64))
+        return maps
+
+    def _logits_at_size(self, outputs: Any, target_sizes: list[tuple[int, int]] | None) -> list[torch.Tensor]:
+        logits = outputs.logits
+        if target_sizes is None:
+            return list(logits.float())
+        if len(target_sizes) != len(logits):
+            raise ValueError(f"expected one target size an image, got {len(target_sizes)} for {len(logits)} images")
+        return [self._upsampled_logits(one, size) for one, size in zip(logits, target_sizes, strict=True)]
