@@ -1,0 +1,70 @@
+"""Focal and Dice loss for binary masks (PromptForge-350k, section 5.2, "Segmentation Loss")."""
+
+import torch
+import torch.nn.functional as F
+
+
+def _image_mean(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Average (B, h, w) values over the valid pixels of each image, then over the images."""
+    pixels = valid.flatten(1).sum(dim=1).clamp(min=1)
+    return ((values * valid).flatten(1).sum(dim=1) / pixels).mean()
+
+
+def binary_focal_loss(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    gamma: float = 2.0,
+    alpha: float | None = 0.25,
+    ignore_index: int = 255,
+) -> torch.Tensor:
+    r"""Cross-entropy that counts easy pixels less (Lin et al., "Focal Loss for Dense Object Detection", Eq. 5).
+
+    .. math:: FL = -\alpha_t (1 - p_t)^\gamma \log p_t
+
+    Args:
+        logits: (B, h, w) or (B, 1, h, w), before the sigmoid.
+        target: (B, h, w), 1 = forged, 0 = real, `ignore_index` = does not count.
+        gamma: Focusing, >= 0; 0 gives (weighted) cross-entropy. Not given in the PromptForge paper.
+        alpha: Weight of forged pixels in [0, 1], real ones get 1 - alpha; `None` weighs both by 1. Not given either.
+        ignore_index: Value of pixels that do not count.
+
+    Returns:
+        Scalar float32: mean over the pixels of an image, then over images.
+    """
+    logits = logits.reshape(target.shape).float()
+    valid = target != ignore_index
+    forged = (target == 1).float()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, forged, reduction="none")
+    probability = logits.sigmoid()
+    miss = probability + forged - 2 * probability * forged  # 1 - p_t
+    loss = cross_entropy * miss**gamma
+    if alpha is not None:
+        loss = loss * (alpha * forged + (1 - alpha) * (1 - forged))
+    return _image_mean(loss, valid)
+
+
+def binary_dice_loss(
+    logits: torch.Tensor, target: torch.Tensor, smooth: float = 1.0, ignore_index: int = 255
+) -> torch.Tensor:
+    r"""One minus the Dice coefficient of probabilities and mask (Milletari et al., "V-Net", section 3).
+
+    .. math:: L = 1 - \frac{2 \sum p m + s}{\sum p + \sum m + s}
+
+    Args:
+        logits: (B, h, w) or (B, 1, h, w), before the sigmoid.
+        target: (B, h, w), 1 = forged, 0 = real, `ignore_index` = does not count.
+        smooth: s; keeps the loss of an image without forged pixels finite. Not given in the PromptForge paper.
+        ignore_index: Value of pixels that do not count.
+
+    Returns:
+        Scalar float32, mean over images, in [0, 1].
+    """
+    valid = target != ignore_index
+    probability = (logits.reshape(target.shape).float().sigmoid() * valid).flatten(1)
+    forged = (target == 1).float().flatten(1)
+    overlap = (probability * forged).sum(dim=1)
+    dice = (2 * overlap + smooth) / (probability.sum(dim=1) + forged.sum(dim=1) + smooth)
+    return (1 - dice).mean()
+
+
+__all__ = ["binary_dice_loss", "binary_focal_loss"]
