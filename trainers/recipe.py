@@ -1,0 +1,113 @@
+"""Recipes: the hyper-parameters of a paper as one YAML file, refused when a key is unknown."""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import TrainingArguments
+
+from .augmentation import AugmentationConfig
+
+RECIPE_FOLDER = Path(__file__).parent / "recipes"
+# YAML 1.1 reads 1e-4 as a text; people write it nevertheless.
+SCIENTIFIC_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run.
+
+    Args:
+        name: Name or file of the recipe.
+        model: Fields of the model's configuration.
+        processor: Attributes of the image processor.
+        augmentation: What happens to training images.
+        training: Fields of `transformers.TrainingArguments`.
+    """
+
+    name: str
+    model: dict[str, Any] = field(default_factory=dict)
+    processor: dict[str, Any] = field(default_factory=dict)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def available_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
+
+
+def load_recipe(
+    name_or_path: str, model_keys: Iterable[str], processor_keys: Iterable[str], overrides: Iterable[str] = ()
+) -> Recipe:
+    """Read a recipe and check every key.
+
+    Args:
+        name_or_path: A packaged name (`iclnet`) or a YAML file with the sections of `Recipe`.
+        model_keys: Fields that the model's configuration knows.
+        processor_keys: Attributes that the image processor knows.
+        overrides: `section.key=value` texts that replace single values; the value is YAML.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        ValueError: For a missing recipe, broken YAML, an unknown section or key, or a malformed override.
+    """
+    sections = _read_sections(name_or_path)
+    for override in overrides:
+        _apply_override(sections, override)
+    known = {
+        "model": set(model_keys),
+        "processor": set(processor_keys),
+        "augmentation": {entry.name for entry in dataclasses.fields(AugmentationConfig)},
+        "training": {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init},
+    }
+    _refuse_unknown(name_or_path, "", sections, known)
+    for section, values in sections.items():
+        _refuse_unknown(name_or_path, f"{section}.", values, known[section])
+    augmentation = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in sections.pop("augmentation", {}).items()
+    }
+    return Recipe(name=name_or_path, augmentation=AugmentationConfig(**augmentation), **sections)
+
+
+def _read_sections(name_or_path: str) -> dict[str, dict[str, Any]]:
+    path = RECIPE_FOLDER / f"{name_or_path}.yaml"
+    if not path.is_file():
+        path = Path(name_or_path)
+    if not path.is_file():
+        raise ValueError(f"no recipe {name_or_path!r}: give a YAML file or one of {', '.join(available_recipes())}")
+    try:
+        sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"recipe {path} is no YAML file: {error}") from error
+    if not isinstance(sections, dict) or not all(isinstance(values, dict) for values in sections.values()):
+        raise ValueError(f"recipe {path} must hold sections of `key: value` lines (model, processor, ...)")
+    return {section: {key: _number(value) for key, value in values.items()} for section, values in sections.items()}
+
+
+def _apply_override(sections: dict[str, dict[str, Any]], override: str) -> None:
+    key, separator, text = override.partition("=")
+    section, dot, name = key.partition(".")
+    if not separator or not dot:
+        raise ValueError(f"expected section.key=value, such as training.max_steps=100, got {override!r}")
+    sections.setdefault(section, {})[name] = _number(yaml.safe_load(text))
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and SCIENTIFIC_NUMBER.fullmatch(value) else value
+
+
+def _refuse_unknown(recipe: str, prefix: str, given: Iterable[str], known: Iterable[str]) -> None:
+    for key in given:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {prefix}{close[0]}?" if close else ""
+            raise ValueError(f"recipe {recipe}: unknown key {prefix}{key}{hint}")

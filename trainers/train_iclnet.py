@@ -1,0 +1,123 @@
+"""Train ICL-Net from a recipe: data folder in, checkpoint with image processor out."""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from transformers import PretrainedConfig, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from forgescope.datasets_scripts.features import load_forgery_folder
+from forgescope.modeling.configuration_iclnet import ICLNetConfig
+from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation
+from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
+
+from .data import ForgeryCollator, ForgeryDataset
+from .recipe import Recipe, load_recipe
+from .trainer_iclnet import ICLNetTrainer
+
+logger = logging.getLogger(__name__)
+
+
+def iclnet_recipe(name_or_path: str = "iclnet", overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe for ICL-Net; see `load_recipe`."""
+    model_keys = {entry.name for entry in dataclasses.fields(ICLNetConfig)}
+    processor_keys = set(ForgeryImageProcessor().to_dict()) - {"image_processor_type"}
+    return load_recipe(name_or_path, model_keys, processor_keys, overrides)
+
+
+def build_model(recipe: Recipe, base: str | None = None) -> ICLNetForForgerySegmentation:
+    """Make the model to train.
+
+    Args:
+        recipe: Its `model` section configures the network.
+        base: Where the weights come from: a SegFormer checkpoint (fills the streams), an ICL-Net checkpoint
+            (fine-tuned as it is; the recipe's model section changes losses only), or None (random).
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: If `base` is a checkpoint of another kind.
+        OSError: If `base` is neither a folder nor a reachable Hub id.
+    """
+    if base is None:
+        logger.warning("training from random weights; --base nvidia/mit-b4 starts where the paper starts")
+        return ICLNetForForgerySegmentation(ICLNetConfig(**recipe.model))
+    model_type = PretrainedConfig.get_config_dict(base)[0].get("model_type")
+    if model_type == "segformer":
+        return ICLNetForForgerySegmentation.from_segformer(base, ICLNetConfig(**recipe.model))
+    if model_type == "iclnet":
+        config = ICLNetConfig.from_pretrained(base, **recipe.model)
+        return ICLNetForForgerySegmentation.from_pretrained(base, config=config, dtype="float32")
+    raise ValueError(f"{base} is a checkpoint of type {model_type!r}; expected segformer or iclnet")
+
+
+def build_trainer(
+    data_dir: str, recipe: Recipe, output_dir: str, base: str | None = None, **training: Any
+) -> ICLNetTrainer:
+    """Put model, data and arguments together.
+
+    Args:
+        data_dir: Folder that `load_forgery_folder` reads; its `validation` split is evaluated on.
+        recipe: The run.
+        output_dir: Where checkpoints go.
+        base: See `build_model`.
+        **training: Fields of `TrainingArguments` that win over the recipe.
+
+    Returns:
+        A trainer, ready for `train()`.
+    """
+    arguments = TrainingArguments(
+        output_dir=output_dir, remove_unused_columns=False, label_names=["labels"], **(recipe.training | training)
+    )
+    processor = ForgeryImageProcessor(**recipe.processor)
+    augmentation = recipe.augmentation
+    return ICLNetTrainer(
+        model=build_model(recipe, base),
+        args=arguments,
+        data_collator=ForgeryCollator(processor),
+        train_dataset=ForgeryDataset(load_forgery_folder(data_dir, "train"), augmentation, seed=arguments.seed),
+        eval_dataset=ForgeryDataset(
+            load_forgery_folder(data_dir, "validation"), eval_crop_size=augmentation.crop_size
+        ),
+        processing_class=processor,
+    )
+
+
+def train(
+    data_dir: str, recipe: Recipe, output_dir: str, base: str | None = None, resume: bool = False, **training: Any
+) -> dict[str, float]:
+    """Train, keep the best weights, and save model and image processor into `output_dir`.
+
+    Args:
+        data_dir: See `build_trainer`.
+        recipe: See `build_trainer`.
+        output_dir: Gets the final checkpoint, `trainer_state.json` and `eval_results.json`.
+        base: See `build_model`.
+        resume: Go on from the last checkpoint in `output_dir`.
+        **training: See `build_trainer`.
+
+    Returns:
+        Metrics of the last evaluation, keys `eval_f1`, `eval_iou`, ...
+
+    Raises:
+        ValueError: If `output_dir` holds checkpoints and `resume` is off, or holds none and it is on.
+    """
+    last = get_last_checkpoint(output_dir) if Path(output_dir).is_dir() else None
+    if last is not None and not resume:
+        raise ValueError(f"{output_dir} holds checkpoints of an earlier run; go on with --resume, or choose another")
+    if last is None and resume:
+        raise ValueError(f"nothing to resume: {output_dir} holds no checkpoint")
+    trainer = build_trainer(data_dir, recipe, output_dir, base, **training)
+    trainer.train(resume_from_checkpoint=last)
+    metrics = trainer.evaluate()
+    trainer.save_model()
+    trainer.save_state()
+    if trainer.is_world_process_zero():
+        (Path(output_dir) / "eval_results.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    trainer.accelerator.end_training()
+    return metrics
