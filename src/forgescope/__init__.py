@@ -1,3 +1,16 @@
-"""Detect, localize, attribute and explain AI-made image forgeries."""
+"""Detect, localize, attribute and explain AI-made image forgeries.
+
+Importing forgescope registers its models, so that `AutoModel.from_pretrained` and `pipeline` load them.
+"""
+
+import sys
+from pathlib import Path
 
 __version__ = "0.1.0"
+
+# Registering needs torch and transformers, seconds that `forgescope --help` and shell completion must not cost: under
+# the command line the verb that loads a model registers (hub.py).
+if Path(sys.argv[0] if sys.argv else "").stem != "forgescope":
+    from forgescope.auto import register_auto_classes
+
+    register_auto_classes()

@@ -1,9 +1,11 @@
 """Command line: one thin file per verb."""
 
 import sys
+from typing import Annotated
 
 import typer
 
+from forgescope import __version__
 from forgescope.cli import construct, detect, evaluate, push, train
 
 app = typer.Typer(
@@ -19,10 +21,25 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("push")(push.push)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"forgescope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Detect, localize, attribute and explain AI-made image forgeries."""
+
+
 def main() -> None:
     """Run the command line; an expected error is one line on standard error and exit status 2."""
     try:
         app()
     except (ValueError, OSError, ImportError) as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(2)

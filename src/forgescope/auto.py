@@ -1,0 +1,72 @@
+"""The one table of models: model_type -> configuration, models, processor and their place in transformers.
+
+`AutoModel` and the task class both load the full checkpoint: `AutoModel.register` takes a tuple, of which
+transformers picks the class that `config.architectures` names.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForSemanticSegmentation,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.image_processing_utils import ImageProcessingMixin
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
+
+from forgescope.modeling.configuration_iclnet import ICLNetConfig
+from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation, ICLNetModel
+from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """One row of the table.
+
+    Args:
+        config: configuration class; its `model_type` is the key of the row.
+        task_model: model with a head; what a full checkpoint holds.
+        base_model: the same without head, or None when the paper has no use for one.
+        task_auto_class: transformers' Auto class of the task, such as `AutoModelForSemanticSegmentation`.
+        processor: turns photographs into inputs and outputs into masks.
+        pipeline_tag: task name on the Hub and of the stock `pipeline()`.
+    """
+
+    config: type[PreTrainedConfig]
+    task_model: type[PreTrainedModel]
+    base_model: type[PreTrainedModel] | None
+    task_auto_class: Any
+    processor: type[ImageProcessingMixin]
+    pipeline_tag: str
+
+
+MODELS: dict[str, ModelFamily] = {
+    "iclnet": ModelFamily(
+        config=ICLNetConfig,
+        task_model=ICLNetForForgerySegmentation,
+        base_model=ICLNetModel,
+        task_auto_class=AutoModelForSemanticSegmentation,
+        processor=ForgeryImageProcessor,
+        pipeline_tag="image-segmentation",
+    ),
+}
+
+
+def register_auto_classes() -> None:
+    """Make transformers' Auto classes and pipelines know every model of the table; may be called again."""
+    for model_type, family in MODELS.items():
+        AutoConfig.register(model_type, family.config, exist_ok=True)
+        models = tuple(model for model in (family.task_model, family.base_model) if model is not None)
+        AutoModel.register(family.config, models, exist_ok=True)
+        family.task_auto_class.register(family.config, family.task_model, exist_ok=True)
+        AutoImageProcessor.register(
+            family.config, image_processor_classes={"torchvision": family.processor}, exist_ok=True
+        )
+        # the segmentation pipeline checks a copy of this mapping, which registered classes are not part of, and would
+        # log an error for every one of our models although it runs them
+        if family.pipeline_tag == "image-segmentation":
+            MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[model_type] = family.task_model.__name__
