@@ -1,0 +1,58 @@
+"""`forgescope construct`: make training and test images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Make forged images with known masks.", no_args_is_help=True)
+
+DEFAULT_MAX_SIDE = 512
+
+
+@app.callback()
+def construct() -> None:
+    """Make forged images with known masks."""
+
+
+@app.command()
+def manipulations(
+    photos: Annotated[list[Path], typer.Argument(help="Photographs, or folders of photographs.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; an interrupted run goes on where it stopped.")],
+    count: Annotated[int, typer.Option(help="Number of images the folder shall hold.")],
+    kinds: Annotated[str | None, typer.Option(
+        help="Only these kinds, separated by commas: authentic, copy_move, splicing, inpainting, inpainting_blended."
+    )] = None,
+    authentic_fraction: Annotated[float | None, typer.Option(help="Share of authentic images, 0 to 1.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed and photographs, same bytes.")] = 0,
+    max_side: Annotated[int, typer.Option(help="Longest side of the largest image, in pixels.")] = DEFAULT_MAX_SIDE,
+    image_format: Annotated[str, typer.Option("--format", help="png, jpeg or mixed.")] = "mixed",
+    num_proc: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> None:
+    """Make copy-move, splicing, inpainting and authentic images with masks from photographs."""
+    from forgescope.construction.manipulation import ManipulationConfig
+    from forgescope.construction.manipulation_folder import FolderJob, find_photos, write_manipulations
+
+    config = ManipulationConfig(max_side=max_side, image_format=image_format)
+    config = config.with_tasks(kinds and [kind.strip() for kind in kinds.split(",")], authentic_fraction)
+    job = FolderJob(find_photos(photos), out, seed, config, read_photo)
+    result = write_manipulations(job, count, num_proc)
+    typer.echo(f"{len(result.rows)} images in {out} ({result.made} made now)")
+    for photo, reason in result.failed_photos.items():
+        typer.echo(f"skipped {photo}: {reason}", err=True)
+    if result.missing:
+        typer.echo(f"not made: {len(result.missing)} images, no usable photograph was found for them", err=True)
+    if result.failed_photos or result.missing:
+        raise typer.Exit(1)
+
+
+def read_photo(path: Path):
+    """Read one photograph as PIL RGB (importable, so that several processes can use it)."""
+    try:
+        from forgescope.reading import read_image
+    except ImportError:
+        from PIL import Image, ImageOps
+
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    return read_image(path).image
