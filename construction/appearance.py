@@ -12,6 +12,8 @@ from PIL import Image
 INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "lanczos": cv2.INTER_LANCZOS4}
 # Standard deviations below this (in Lab units) are treated as this value: a flat region must not be amplified.
 MIN_LAB_DEVIATION = 4.0
+# Pixels around a region that are transformed with it: more than the widest soft border reaches.
+MATCH_MARGIN = 16
 SUBSAMPLING = {"4:4:4": 0, "4:2:0": 2}
 
 
@@ -27,31 +29,35 @@ def recompress(image: np.ndarray, quality: int, subsampling: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(encode_jpeg(image, quality, subsampling))).convert("RGB"))
 
 
-def match_colours(
-    donor: np.ndarray, donor_mask: np.ndarray, host: np.ndarray, host_mask: np.ndarray, strength: float
-) -> np.ndarray:
-    """Move mean and deviation in Lab of the donor region towards those of the host region.
+def match_colours(layer: np.ndarray, host: np.ndarray, mask: np.ndarray, strength: float) -> np.ndarray:
+    """Move mean and deviation in Lab of a placed region towards those of the pixels it covers.
 
     Args:
-        donor: image whose colours change.
-        donor_mask: region of the donor that is pasted.
-        host: image that receives it.
-        host_mask: region of the host it will stand in.
+        layer: image that holds the region, already at its place.
+        host: image that receives it, of the same size.
+        mask: the region.
         strength: 0 = unchanged, 1 = full transfer.
+
+    Returns:
+        The layer, changed inside the mask's bounding box (with a margin for soft borders).
 
     References:
         Reinhard et al., Color Transfer between Images, 2001.
     """
-    donor_lab = cv2.cvtColor(donor, cv2.COLOR_RGB2LAB).astype(np.float32)
-    source = donor_lab[donor_mask == 1]
-    target = cv2.cvtColor(host, cv2.COLOR_RGB2LAB)[host_mask == 1].astype(np.float32)
-    if len(source) == 0 or len(target) == 0:
-        return donor
+    box = bounding_box(mask, MATCH_MARGIN)
+    inside = mask[box] == 1
+    if not inside.any():
+        return layer
+    donor_lab = cv2.cvtColor(layer[box], cv2.COLOR_RGB2LAB).astype(np.float32)
+    source = donor_lab[inside]
+    target = cv2.cvtColor(host[box], cv2.COLOR_RGB2LAB)[inside].astype(np.float32)
     gain = np.maximum(target.std(0), MIN_LAB_DEVIATION) / np.maximum(source.std(0), MIN_LAB_DEVIATION)
     # A full change of contrast looks wrong on objects; half to twice keeps their shading.
     matched = (donor_lab - source.mean(0)) * np.clip(gain, 0.5, 2.0) + target.mean(0)
     blended = (1.0 - strength) * donor_lab + strength * matched
-    return cv2.cvtColor(np.clip(np.rint(blended), 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB)
+    matched_layer = layer.copy()
+    matched_layer[box] = cv2.cvtColor(np.clip(np.rint(blended), 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB)
+    return matched_layer
 
 
 def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
@@ -76,24 +82,39 @@ def soft_alpha(mask: np.ndarray, feather: float) -> np.ndarray:
 
 def blend(host: np.ndarray, paste: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Paste over host with an opacity; pixels of opacity 0 keep the host's exact values."""
-    rows, columns = np.nonzero(alpha.max(1) > 0)[0], np.nonzero(alpha.max(0) > 0)[0]
-    if len(rows) == 0:
-        return host.copy()
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = bounding_box((alpha > 0).astype(np.uint8), 0)
     opacity = alpha[box][..., None]
     result = host.copy()
     result[box] = np.rint(host[box] * (1.0 - opacity) + paste[box] * opacity).astype(np.uint8)
     return result
 
 
-def place(
-    image: np.ndarray, mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], interpolation: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Warp an image and its mask onto a canvas of `shape` (H, W) by a 2x3 matrix (source to canvas)."""
-    size = (shape[1], shape[0])
-    warped = cv2.warpAffine(image, matrix, size, flags=INTERPOLATIONS[interpolation], borderMode=cv2.BORDER_REFLECT)
-    soft = cv2.warpAffine(mask.astype(np.float32), matrix, size, flags=cv2.INTER_LINEAR)
-    return warped, (soft > 0.5).astype(np.uint8)
+def place_image(image: np.ndarray, matrix: np.ndarray, mask: np.ndarray, interpolation: str) -> np.ndarray:
+    """Warp an image by a 2x3 matrix (source to canvas) onto the canvas of a placed mask.
+
+    Only the mask's bounding box, with a margin for soft borders, is filled; the rest of the canvas is 0.
+    """
+    box = bounding_box(mask, MATCH_MARGIN)
+    shifted = matrix.copy()
+    shifted[:, 2] -= [box[1].start, box[0].start]
+    canvas = np.zeros((*mask.shape, 3), np.uint8)
+    size = (box[1].stop - box[1].start, box[0].stop - box[0].start)
+    canvas[box] = cv2.warpAffine(image, shifted, size, flags=INTERPOLATIONS[interpolation],
+                                 borderMode=cv2.BORDER_REFLECT)
+    return canvas
+
+
+def place_mask(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Warp a mask by a 2x3 matrix (source to canvas) onto a canvas of `shape` (H, W)."""
+    soft = cv2.warpAffine(mask * 255, matrix, (shape[1], shape[0]), flags=cv2.INTER_LINEAR)
+    return (soft > 127).astype(np.uint8)
+
+
+def bounding_box(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """Rows and columns of a mask's bounding box, widened by a margin inside the image."""
+    x, y, width, height = cv2.boundingRect(mask)
+    return (slice(max(0, y - margin), min(mask.shape[0], y + height + margin)),
+            slice(max(0, x - margin), min(mask.shape[1], x + width + margin)))
 
 
 def placement_matrix(

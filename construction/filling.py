@@ -7,6 +7,8 @@ the same photograph, chosen by how well it agrees around the hole, with its colo
 import cv2
 import numpy as np
 
+from .appearance import bounding_box
+
 OPENCV_FLAGS = {"telea": cv2.INPAINT_TELEA, "navier_stokes": cv2.INPAINT_NS}
 FILL_METHODS = (*OPENCV_FLAGS, "exemplar")
 # Shifts tried by the exemplar method, and the width in pixels of the ring on which they are compared.
@@ -33,11 +35,10 @@ def fill_region(
         return exemplar_fill(image, mask, rng)
     if method not in OPENCV_FLAGS:
         raise ValueError(f"unknown fill method {method!r}: expected one of {FILL_METHODS}")
-    top, bottom, left, right = _box(mask, 2 * radius + 2)
+    box = bounding_box(mask, 2 * radius + 2)
     filled = image.copy()
-    filled[top:bottom, left:right] = cv2.inpaint(
-        np.ascontiguousarray(image[top:bottom, left:right]), np.ascontiguousarray(mask[top:bottom, left:right]),
-        radius, OPENCV_FLAGS[method])
+    filled[box] = cv2.inpaint(np.ascontiguousarray(image[box]), np.ascontiguousarray(mask[box]), radius,
+                              OPENCV_FLAGS[method])
     return filled
 
 
@@ -47,11 +48,13 @@ def exemplar_fill(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator)
     if not ring.any() or not mask.any():
         return image.copy()
     shift = _best_shift(image, mask, ring, rng)
-    candidate = _shifted(image, *shift)
-    difference = image.astype(np.float32) - candidate
-    correction = _membrane(difference, ring.astype(np.float32))
-    filled = np.clip(np.rint(candidate + correction), 0, 255).astype(np.uint8)
-    return np.where(mask[..., None] == 1, filled, image)
+    box = bounding_box(mask, RING_WIDTH)
+    candidate = _shifted(image, *shift)[box].astype(np.float32)
+    correction = _membrane(image[box] - candidate, ring[box].astype(np.float32))
+    patch = np.clip(np.rint(candidate + correction), 0, 255).astype(np.uint8)
+    filled = image.copy()
+    filled[box] = np.where(mask[box][..., None] == 1, patch, image[box])
+    return filled
 
 
 def regenerate_frame(image: np.ndarray, scale: float, blur: float) -> np.ndarray:
@@ -113,10 +116,3 @@ def _membrane(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     coarse = _membrane(low_values, np.minimum(1.0, 4.0 * low_weight))
     coarse = cv2.resize(np.ascontiguousarray(coarse), (width, height), interpolation=cv2.INTER_LINEAR)
     return known + (1.0 - weight[..., None]) * coarse
-
-
-def _box(mask: np.ndarray, margin: int) -> tuple[int, int, int, int]:
-    """Bounding box (top, bottom, left, right) of a mask with a margin, inside the image."""
-    x, y, width, height = cv2.boundingRect(mask)
-    return (max(0, y - margin), min(mask.shape[0], y + height + margin),
-            max(0, x - margin), min(mask.shape[1], x + width + margin))

@@ -114,11 +114,11 @@ def _inpaint(
     host: np.ndarray, blended: bool, config: ManipulationConfig, rng: np.random.Generator, inpainter: Inpainter | None
 ) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
     """Fill a region; the frame around it is the original when `blended`, else regenerated."""
-    mask, kind = draw_mask(host, draw_weighted(config.fill_mask_weights, rng), config.area, rng)
+    mask, kind = draw_mask(host, draw_weighted(config.fill_mask_weights, rng), config.fill_area, rng)
     if kind == "object":
         size = 2 * int(rng.integers(config.fill_dilation[0], config.fill_dilation[1] + 1)) + 1
         grown = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-        mask = grown if grown.mean() <= config.area[1] else mask
+        mask = grown if grown.mean() <= config.fill_area[1] else mask
     drawn: dict[str, object] = {"mask_kind": kind}
     if inpainter is not None:
         frame = _call_inpainter(inpainter, host, mask)

@@ -14,6 +14,8 @@ TASKS = ("authentic", "copy_move", "splicing", "inpainting", "inpainting_blended
 # GAMMA Table 1, column "Cls.": only images that hold generated content are fake.
 LABELS = {"authentic": 0, "copy_move": 0, "splicing": 0, "inpainting": 1, "inpainting_blended": 1}
 MASK_KINDS = ("object", "polygon", "brush", "blob", "border")
+# Ellipses, the last resort of every shape, cannot cover more of a rectangle.
+MAX_AREA = 0.75
 FORMATS = ("png", "jpeg", "mixed")
 
 
@@ -25,7 +27,8 @@ class ManipulationConfig:
         task_weights: how often each kind of image is made.
         paste_mask_weights: shapes of copied and spliced regions (`object`, `polygon`, `brush`, `blob`, `border`).
         fill_mask_weights: shapes of inpainted regions.
-        area: forged share of the image, 0..1.
+        area: forged share of the image for pasted regions, 0..1.
+        fill_area: the same for inpainted regions.
         max_side: longest side of the largest output, in pixels (at least 64).
         min_side_share: the longest side is drawn between this share of `max_side` and `max_side`.
         intact_probability: share of photographs that are only cropped, so that their JPEG grid and noise survive.
@@ -72,6 +75,7 @@ class ManipulationConfig:
         default_factory=lambda: {"object": 0.5, "polygon": 0.15, "brush": 0.2, "blob": 0.15, "border": 0.0}
     )
     area: tuple[float, float] = (0.01, 0.35)
+    fill_area: tuple[float, float] = (0.01, 0.22)
     max_side: int = 512
     min_side_share: float = 0.5
     intact_probability: float = 0.4
@@ -125,8 +129,9 @@ class ManipulationConfig:
                 raise ValueError(f"{field.name} must be between 0 and 1, got {value}")
             if isinstance(value, tuple) and not (len(value) == 2 and value[0] <= value[1]):
                 raise ValueError(f"{field.name} must be a pair (low, high) with low <= high, got {value}")
-        if not 0.0 < self.area[0] <= self.area[1] <= 0.9:
-            raise ValueError(f"area must lie in (0, 0.9], got {self.area}")
+        for name, (low, high) in (("area", self.area), ("fill_area", self.fill_area)):
+            if not 0.0 < low <= high <= MAX_AREA:
+                raise ValueError(f"{name} must lie in (0, {MAX_AREA}], got {(low, high)}")
         if self.max_side < 64:
             raise ValueError(f"max_side must be at least 64 pixels, got {self.max_side}")
         if self.image_format not in FORMATS:

@@ -233,7 +233,7 @@ def _prepare(job: FolderJob) -> None:
     begun = json.loads(path.read_text(encoding="utf-8"))
     changed = sorted(key for key in settings if begun.get(key) != settings[key])
     if changed:
-        raise ValueError(f"{job.out} was begun with other {', '.join(changed)}: use the same settings or another folder")
+        raise ValueError(f"{job.out} was begun with other {', '.join(changed)}: use the same or another folder")
 
 
 def _finished_rows(out: Path) -> dict[int, dict[str, object]]:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 # GrabCut runs on a copy of this longest side (pixels): under 40 ms, and the contour is refined afterwards.
-GRABCUT_SIDE = 144
+GRABCUT_SIDE = 80
 GRABCUT_ITERATIONS = 2
 # Rectangles tried before an object gives way to a blob, and drawings of a shape before it gives way to an ellipse.
 OBJECT_TRIES = 3
@@ -18,8 +18,12 @@ BLOB_GRID = 6
 # Guided filter that moves the contour to image edges: radius in pixels, regulariser for values in 0..1.
 REFINE_RADIUS = 6
 REFINE_EPSILON = 1e-3
-# An object whose outline lies on the GrabCut rectangle for more than this share is a cut-off piece, not an object.
-MAX_RECTANGLE_CONTACT = 0.3
+# The box searched for an object is this much larger than the object's wanted area.
+BOX_TO_OBJECT = 1.8
+# Grid (columns, rows) on which contrast with the surroundings is measured.
+SALIENCY_SIZE = (48, 48)
+# An object whose outline lies on the limit of the search for more than this share is a cut-off piece.
+MAX_LEAK = 0.25
 
 
 def draw_area(bounds: tuple[float, float], rng: np.random.Generator) -> float:
@@ -63,26 +67,31 @@ def draw_mask(
 
 
 def object_mask(image: np.ndarray, bounds: tuple[float, float], rng: np.random.Generator) -> np.ndarray | None:
-    """Cut the foreground of a random rectangle with GrabCut; None when the result is degenerate."""
+    """Cut one thing that stands out from its surroundings with GrabCut; None when the result is degenerate."""
     height, width = image.shape[:2]
-    scale = min(1.0, GRABCUT_SIDE / max(height, width))
-    small = cv2.resize(image, (max(16, round(width * scale)), max(16, round(height * scale))),
-                       interpolation=cv2.INTER_AREA)
-    rectangle = _draw_rectangle(small.shape[:2], bounds, rng)
+    box = _draw_box(image, bounds, rng)
+    top, bottom, left, right = _widen(box, (height, width))
+    window = image[top:bottom, left:right]
+    scale = min(1.0, GRABCUT_SIDE / max(window.shape[:2]))
+    size = (max(16, round(window.shape[1] * scale)), max(16, round(window.shape[0] * scale)))
+    small = cv2.resize(window, size, interpolation=cv2.INTER_AREA)
+    centre = ((box[0] - left) * size[0] / window.shape[1], (box[1] - top) * size[1] / window.shape[0])
+    axes = (box[2] / 2 * size[0] / window.shape[1], box[3] / 2 * size[1] / window.shape[0])
+    labels = _prior(small.shape[:2], centre, axes)
+    allowed = labels != cv2.GC_BGD
     cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
-    labels = np.zeros(small.shape[:2], np.uint8)
     try:
-        cv2.grabCut(small, labels, rectangle, np.zeros((1, 65)), np.zeros((1, 65)), GRABCUT_ITERATIONS,
-                    cv2.GC_INIT_WITH_RECT)
-    except cv2.error:  # a rectangle of one flat colour has no second mixture component
+        cv2.grabCut(small, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), GRABCUT_ITERATIONS,
+                    cv2.GC_INIT_WITH_MASK)
+    except cv2.error:  # a window of one flat colour has no second mixture component
         return None
     foreground = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     foreground = largest_component(cv2.morphologyEx(foreground, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
-    if not bounds[0] <= foreground.mean() <= bounds[1] or _rectangle_contact(foreground, rectangle) > (
-        MAX_RECTANGLE_CONTACT
-    ):
+    if foreground.sum() < 16 or _leak(foreground, allowed) > MAX_LEAK:
         return None
-    mask = largest_component(_refine(image, cv2.resize(foreground.astype(np.float32), (width, height))))
+    coarse = cv2.resize(foreground.astype(np.float32), (window.shape[1], window.shape[0]))
+    mask = np.zeros((height, width), np.uint8)
+    mask[top:bottom, left:right] = largest_component(_refine(window, coarse))
     return mask if bounds[0] <= mask.mean() <= bounds[1] else None
 
 
@@ -116,7 +125,7 @@ def brush_mask(shape: tuple[int, int], bounds: tuple[float, float], rng: np.rand
     for _ in range(60):
         angle += rng.normal(0, 0.7)
         step = thickness * rng.uniform(0.5, 1.5) * np.array([np.cos(angle), np.sin(angle)])
-        if not (0 <= point + step).all() or not (point + step < [width, height]).all():
+        if (point + step < 0).any() or (point + step >= [width, height]).any():
             angle += np.pi / 2
             continue
         start, point = point, point + step
@@ -176,25 +185,50 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _draw_rectangle(
-    shape: tuple[int, int], bounds: tuple[float, float], rng: np.random.Generator
-) -> tuple[int, int, int, int]:
-    """Rectangle (x, y, width, height) about twice as large as the wanted region, inside the image."""
-    height, width = shape
-    area = min(0.7, 2.2 * draw_area((max(bounds[0], 0.02 * bounds[1]), bounds[1]), rng)) * height * width
+def _draw_box(
+    image: np.ndarray, bounds: tuple[float, float], rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    """Box (centre x, centre y, width, height) in pixels around a point that differs from its surroundings."""
+    height, width = image.shape[:2]
+    area = min(0.5, BOX_TO_OBJECT * draw_area((max(bounds[0], 0.05 * bounds[1]), bounds[1]), rng)) * height * width
     aspect = np.exp(rng.uniform(-0.6, 0.6))
-    box_width = int(np.clip(np.sqrt(area * aspect), 6, width - 4))
-    box_height = int(np.clip(np.sqrt(area / aspect), 6, height - 4))
-    return (int(rng.integers(1, width - box_width - 1)), int(rng.integers(1, height - box_height - 1)),
-            box_width, box_height)
+    box_width, box_height = min(np.sqrt(area * aspect), 0.9 * width), min(np.sqrt(area / aspect), 0.9 * height)
+    tiny = cv2.cvtColor(cv2.resize(image, SALIENCY_SIZE, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
+    tiny = tiny.astype(np.float32)
+    reach = max(3, int(np.sqrt(area / (height * width)) * SALIENCY_SIZE[0] / 2))
+    inner, outer = cv2.blur(tiny, (reach, reach)), cv2.blur(tiny, (3 * reach, 3 * reach))
+    contrast = np.square(inner - outer).sum(2).ravel().astype(np.float64) + 1e-3
+    # Things at the border of a photograph are cut off by it: prefer the inside.
+    hann = np.outer(np.hanning(SALIENCY_SIZE[1] + 2)[1:-1], np.hanning(SALIENCY_SIZE[0] + 2)[1:-1]).ravel()
+    contrast *= np.sqrt(hann)
+    cell = int(rng.choice(contrast.size, p=contrast / contrast.sum()))
+    row, column = divmod(cell, SALIENCY_SIZE[0])
+    return ((column + 0.5) * width / SALIENCY_SIZE[0], (row + 0.5) * height / SALIENCY_SIZE[1], box_width, box_height)
 
 
-def _rectangle_contact(mask: np.ndarray, rectangle: tuple[int, int, int, int]) -> float:
-    """Share of the rectangle's four sides that the mask lies on."""
-    x, y, width, height = rectangle
-    inside = mask[y : y + height, x : x + width]
-    sides = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
-    return float(sides.mean())
+def _widen(box: tuple[float, float, float, float], shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Window (top, bottom, left, right) of twice the box, inside the image: what GrabCut sees."""
+    x, y, width, height = box
+    top, left = max(0, int(y - height)), max(0, int(x - width))
+    return top, min(shape[0], max(int(y + height), top + 16)), left, min(shape[1], max(int(x + width), left + 16))
+
+
+def _prior(shape: tuple[int, int], centre: tuple[float, float], axes: tuple[float, float]) -> np.ndarray:
+    """Labels for GrabCut: sure background outside a wide ellipse, probable object inside the box's own ellipse."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    distance = np.sqrt(((columns - centre[0]) / axes[0]) ** 2 + ((rows - centre[1]) / axes[1]) ** 2)
+    labels = np.full(shape, cv2.GC_BGD, np.uint8)
+    labels[distance < 1.6] = cv2.GC_PR_BGD
+    labels[distance < 1.0] = cv2.GC_PR_FGD
+    labels[distance < 0.25] = cv2.GC_FGD
+    return labels
+
+
+def _leak(mask: np.ndarray, allowed: np.ndarray) -> float:
+    """Share of a mask's outline that lies on the limit of the allowed region instead of on an edge of the image."""
+    outline = mask - cv2.erode(mask, np.ones((3, 3), np.uint8))
+    inner = cv2.erode(allowed.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1)
+    return float(((outline == 1) & (inner == 0)).sum() / max(1, outline.sum()))
 
 
 def _refine(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from .appearance import (
     blend,
     change_brightness,
     match_colours,
-    place,
+    place_image,
+    place_mask,
     placement_matrix,
     recompress,
     soft_alpha,
@@ -34,7 +35,12 @@ def paste_regions(
         The image, the mask (H, W) uint8 of the pasted pixels (sources of copies are not marked), and what was drawn.
     """
     source = host if donor is None else donor
-    cut, kind = draw_mask(source, draw_weighted(config.paste_mask_weights, rng), config.area, rng)
+    wanted = draw_weighted(config.paste_mask_weights, rng)
+    if wanted == "border":
+        if donor is not None:
+            return _replace_side(host, donor, config, rng)
+        wanted = "polygon"  # one side of a photograph cannot be a copy of itself
+    cut, kind = draw_mask(source, wanted, config.area, rng)
     source, history = _degrade(source, donor is not None, config, rng)
     count = 1
     while donor is None and count < config.copies and rng.random() < 0.2:
@@ -47,11 +53,25 @@ def paste_regions(
         if pastes and (total | mask).mean() > config.area[1]:
             break
         layer, colours = _adapt(layer, mask, image, config, rng)
-        feather = rng.uniform(*config.feather) if rng.random() < config.feather_probability else 0.0
+        feather = _draw_feather(config, rng)
         alpha = soft_alpha(mask, feather)
         image, total = blend(image, layer, alpha), total | (alpha > 0.5).astype(np.uint8)
         pastes.append({**drawn, **colours, "feather": round(feather, 4)})
     return image, total, {"mask_kind": kind, "source_changes": history, "pastes": pastes}
+
+
+def _replace_side(
+    host: np.ndarray, donor: np.ndarray, config: ManipulationConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+    """Replace one side of the host (a sky, a wall) by the same side of the donor."""
+    mask, kind = draw_mask(host, "border", config.area, rng)
+    layer, history = _degrade(donor, True, config, rng)
+    layer = cv2.resize(layer, (host.shape[1], host.shape[0]), interpolation=cv2.INTER_LINEAR)
+    layer, colours = _adapt(layer, mask, host, config, rng)
+    feather = _draw_feather(config, rng)
+    alpha = soft_alpha(mask, feather)
+    drawn = {"mask_kind": kind, "source_changes": history, "pastes": [{**colours, "feather": round(feather, 4)}]}
+    return blend(host, layer, alpha), (alpha > 0.5).astype(np.uint8), drawn
 
 
 def _find_placement(
@@ -66,9 +86,10 @@ def _find_placement(
     for _ in range(config.placement_tries):
         target = _draw_target(host.shape[:2], (width, height), centre, transform["scale"], same, config, rng)
         matrix = placement_matrix(centre, target, transform["scale"], transform["angle"], transform["flip"])
-        layer, mask = place(source, cut, matrix, host.shape[:2], transform["interpolation"])
+        mask = place_mask(cut, matrix, host.shape[:2])
         if not config.area[0] <= mask.mean() <= config.area[1]:
             continue
+        layer = place_image(source, matrix, mask, transform["interpolation"])
         change = float(cv2.mean(cv2.absdiff(layer, host), mask)[0])
         cost = float((avoid & mask).sum() / mask.sum()) + max(0.0, 1.0 - change / config.min_change)
         if cost < best_cost:
@@ -147,7 +168,11 @@ def _adapt(
     if rng.random() >= config.colour_match_probability:
         return layer, {}
     strength = rng.uniform(*config.colour_match_strength)
-    return match_colours(layer, mask, host, mask, strength), {"colour_match": round(strength, 4)}
+    return match_colours(layer, host, mask, strength), {"colour_match": round(strength, 4)}
+
+
+def _draw_feather(config: ManipulationConfig, rng: np.random.Generator) -> float:
+    return float(rng.uniform(*config.feather)) if rng.random() < config.feather_probability else 0.0
 
 
 def _fallback(
@@ -157,5 +182,4 @@ def _fallback(
     height, width = host.shape[:2]
     mask = ellipse_mask((height, width), float(np.sqrt(config.area[0] * config.area[1])))
     matrix = placement_matrix((0, 0), (source.shape[1] // 2, 0), 1.0, 0.0, False)
-    layer, _ = place(source, mask, matrix, (height, width), "linear")
-    return layer, mask, matrix
+    return place_image(source, matrix, mask, "linear"), mask, matrix
