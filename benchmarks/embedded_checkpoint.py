@@ -27,7 +27,7 @@ from forgescope.evaluation.ranking import roc_auc, top_fraction_score
 from forgescope.evaluation.rules import SegmentationRule
 from forgescope.evaluation.segmentation import segmentation_metrics
 from forgescope.hub import load_checkpoint
-from forgescope.processing.image_conversion import to_upright_rgb
+from forgescope.reading import read_image
 
 MASK_MIDPOINT = 128
 THRESHOLD = 0.5
@@ -89,9 +89,7 @@ def score_rows(rows: list[Row], checkpoint: str | None) -> tuple[list[dict], lis
     records, failures = [], []
     for row in tqdm(rows, desc="images", disable=None):
         try:
-            with Image.open(row.path) as opened:
-                opened.load()
-                image = to_upright_rgb(opened)
+            image = read_image(row.path).image
             outputs = model(**processor(image, return_tensors="pt"))
             probabilities = processor.post_process_probability_map(outputs, [(image.height, image.width)])[0].numpy()
             record = {"subset": row.subset, "tampered": row.tampered, "counts": None}

@@ -49,6 +49,27 @@ def confusion_counts(
     return counts
 
 
+def soft_counts(
+    probabilities: NDArray[np.floating], target: NDArray[np.uint8], ignore_index: int = IGNORE_INDEX
+) -> NDArray[np.float64]:
+    """Count a probability p as p forged and 1 - p authentic pixels, without a threshold.
+
+    Args:
+        probabilities: (H, W) from 0 to 1.
+        target: (H, W), 1 = forged, 0 = authentic, `ignore_index` = counted nowhere.
+        ignore_index: value of the pixels to leave out.
+
+    Returns:
+        (4,) float64: tp, fp, fn, tn in pixels.
+    """
+    forged = float(probabilities[target == 1].sum(dtype=np.float64))
+    kept = target != ignore_index
+    called = float(probabilities[kept].sum(dtype=np.float64))
+    wanted = float(np.count_nonzero(target == 1))
+    size = float(np.count_nonzero(kept))
+    return np.array([forged, called - forged, wanted - forged, size - wanted - called + forged])
+
+
 def _as_masks(values: ArrayLike, name: str) -> NDArray[np.uint8]:
     """Return contiguous (N, H, W) of one byte a pixel, without a copy where the input is that already."""
     array = np.asarray(values)

@@ -1,0 +1,87 @@
+"""What an evaluation keeps of its images: scores, counts, and one histogram for each subset."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .histograms import BINS
+from .measures import Border, PixelMeasures
+from .perturbations import NONE, Perturbation
+from .rules import SegmentationRule
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A test image that could not be read, or not be scored, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class ImageRecord:
+    """One scored image.
+
+    Args:
+        name: its name.
+        source: the subset it belongs to.
+        forged: the truth about the whole image.
+        score: 0 to 1, higher = more likely forged.
+        pixels: its pixel numbers; None where the forged pixels are not known.
+    """
+
+    name: str
+    source: str
+    forged: bool
+    score: float
+    pixels: PixelMeasures | None
+
+
+@dataclass
+class EvaluationResult:
+    """Everything that rows of numbers are computed from.
+
+    Args:
+        rules: the rules that were measured.
+        perturbation: what was done to the images first.
+        records: the images that were scored, in their order.
+        skipped: those that were not, and why.
+        histograms: (2, BINS) pixel histograms added up over (source, border, forged or authentic images).
+    """
+
+    rules: tuple[SegmentationRule, ...]
+    perturbation: Perturbation = NONE
+    records: list[ImageRecord] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    histograms: dict[tuple[str, Border, bool], NDArray[np.int64]] = field(default_factory=dict)
+
+    def add(self, record: ImageRecord) -> None:
+        """Keep a record; its histograms go into the sums of its subset."""
+        if record.pixels is not None:
+            for border, histogram in record.pixels.histograms.items():
+                key = (record.source, border, record.forged)
+                self.histograms[key] = self.histograms.get(key, 0) + histogram
+            record.pixels.histograms = {}
+        self.records.append(record)
+
+    @property
+    def sources(self) -> list[str]:
+        """The subsets, sorted."""
+        return sorted({record.source for record in self.records})
+
+    def pooled_histogram(
+        self, border: Border, sources: Iterable[str] | None = None, forged_images_only: bool = False
+    ) -> NDArray[np.int64]:
+        """Add the histograms of subsets (default: all) up to (2, BINS)."""
+        wanted = set(self.sources if sources is None else sources)
+        total = np.zeros((2, BINS), dtype=np.int64)
+        for (source, of_border, forged), histogram in self.histograms.items():
+            if source in wanted and of_border == border and (forged or not forged_images_only):
+                total += histogram
+        return total
+
+    def authentic_scores(self) -> list[float]:
+        """Scores of the authentic images, from which a threshold is calibrated."""
+        return [record.score for record in self.records if not record.forged]

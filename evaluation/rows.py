@@ -1,0 +1,238 @@
+"""From a result to rows of numbers; each states its reduction, classes, empty rule, threshold and number of images."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .histograms import histogram_auc
+from .intervals import RESAMPLES, bootstrap_interval
+from .measures import best_values
+from .protocols import AVERAGE, SUBSETS, paper_value
+from .ranking import average_precision, roc_auc
+from .results import EvaluationResult, ImageRecord
+from .rules import Polarity, SegmentationRule
+from .segmentation import aggregate, count_rows, row_values
+
+ALL = "all"
+CUSTOM = "custom"
+ICLNET = "iclnet"
+IMAGE_METRICS = ("accuracy", "f1", "precision", "recall")
+FloatArray = NDArray[np.float64]
+Estimate = tuple[float, float, float]
+UNKNOWN = (math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One reported number and everything that is needed to compare it with another.
+
+    Args:
+        protocol: the preset it belongs to, or `custom`.
+        source: a subset, `all` (every image), or `average` (unweighted mean over the subsets, as papers print it).
+        metric: `pixel_...` or `image_...`.
+        value: 0 to 1 (MCC: -1 to 1); None where it is not defined, such as an AUC of one class.
+        n: number of images that take part.
+        reduction: `image`, `batch` or `pooled`.
+        classes: `forged` or `macro`.
+        empty_rule: what images without a forged pixel do: `skip`, `zero` or `one`; `none` for image-level numbers.
+        threshold: a number, `best` or `soft`; None for threshold-free numbers.
+        polarity: `normal`, `inverted` or `permute`.
+        border_ignore: (erode, dilate) in pixels, or None.
+        perturbation: what was done to the images first.
+        low: lower bound of the 95 % bootstrap interval, None where there is none.
+        high: its upper bound.
+        paper_value: what the paper reports, 0 to 1, where it does.
+    """
+
+    protocol: str
+    source: str
+    metric: str
+    value: float | None
+    n: int
+    reduction: str
+    classes: str
+    empty_rule: str
+    threshold: float | str | None
+    polarity: str = "normal"
+    border_ignore: tuple[int, int] | None = None
+    perturbation: str = "none"
+    low: float | None = None
+    high: float | None = None
+    paper_value: float | None = None
+
+
+def result_rows(
+    result: EvaluationResult, protocol: str = CUSTOM, *, forged_threshold: float = 0.5, resamples: int = RESAMPLES
+) -> list[Row]:
+    """Compute every row of an evaluation: each subset, all images, and the mean over the subsets.
+
+    Args:
+        result: what `Evaluator.run` returned.
+        protocol: name of the rows; with `iclnet`, subsets named as in the paper get its values beside theirs.
+        forged_threshold: score from which an image is called forged, 0 to 1.
+        resamples: draws of the bootstrap intervals; 0 for none.
+    """
+    sources = {source: [source] for source in result.sources}
+    if len(sources) > 1:
+        sources[ALL] = result.sources
+    rows = []
+    for source, names in sources.items():
+        records = [record for record in result.records if record.source in names]
+        blank = Row(protocol, source, "", None, 0, "pooled", "forged", "none", None)
+        blank = replace(blank, perturbation=result.perturbation.name)
+        for rule in result.rules:
+            rows += _pixel_rows(result, records, names, rule, resamples, blank)
+        rows += _image_rows(records, forged_threshold, resamples, blank)
+    rows += _average_rows(rows, result.sources)
+    return [_with_paper_value(row, result.sources) for row in rows] if protocol == ICLNET else rows
+
+
+def _pixel_rows(
+    result: EvaluationResult,
+    records: list[ImageRecord],
+    names: list[str],
+    rule: SegmentationRule,
+    resamples: int,
+    blank: Row,
+) -> list[Row]:
+    measured = [record for record in records if record.pixels is not None]
+    kept = [record for record in measured if record.forged or rule.authentic != "skip"]
+    if rule.threshold == "best":
+        estimates = _best_estimates(result, kept, names, rule, resamples)
+    else:
+        estimates = _count_estimates(measured, rule, resamples)
+    if "auc" in rule.metrics:
+        estimates["auc"] = _pixel_auc(result, kept, names, rule, resamples)
+    blank = replace(
+        blank,
+        reduction=rule.reduction,
+        empty_rule=rule.authentic,
+        polarity=rule.polarity,
+        border_ignore=rule.border_ignore,
+    )
+    rows = []
+    for name in rule.metrics:
+        row = _filled(blank, f"pixel_{name}", len(kept), estimates[name] if kept else UNKNOWN)
+        rows.append(row if name == "auc" else replace(row, classes=rule.average, threshold=rule.threshold))
+    return rows
+
+
+def _best_estimates(
+    result: EvaluationResult, kept: list[ImageRecord], names: list[str], rule: SegmentationRule, resamples: int
+) -> dict[str, Estimate]:
+    if rule.reduction == "image":
+        return {name: _mean(np.array([r.pixels.best[rule][name] for r in kept]), resamples) for name in rule.metrics}
+    histogram = result.pooled_histogram(rule.border_ignore, names, rule.authentic == "skip")
+    return {name: (value, math.nan, math.nan) for name, value in best_values(histogram, rule).items()}
+
+
+def _count_estimates(records: list[ImageRecord], rule: SegmentationRule, resamples: int) -> dict[str, Estimate]:
+    key = (rule.threshold, rule.border_ignore)
+    counts = np.array([record.pixels.counts[key] for record in records], dtype=np.float64).reshape(-1, 4)
+    rows = count_rows(counts, rule, authentic=np.array([not record.forged for record in records], dtype=bool))
+    if rule.reduction != "pooled":
+        return {name: _mean(values, resamples) for name, values in row_values(rows, rule).items()}
+    return {name: _pooled(rows, replace(rule, metrics=(name,)), resamples) for name in rule.metrics if name != "auc"}
+
+
+def _pixel_auc(
+    result: EvaluationResult, kept: list[ImageRecord], names: list[str], rule: SegmentationRule, resamples: int
+) -> Estimate:
+    if rule.reduction != "image":
+        histogram = result.pooled_histogram(rule.border_ignore, names, rule.authentic == "skip")
+        return _polarised(np.array(histogram_auc(histogram)), rule.polarity).item(), math.nan, math.nan
+    values = np.array([record.pixels.auc[rule.border_ignore] for record in kept])
+    defined = ~np.isnan(values)
+    values = _polarised(values, rule.polarity)
+    # Undefined for an image of one class: it counts 0 where authentic images do, else it is left out.
+    return _mean(np.where(defined, values, 0.0) if rule.authentic == "zero" else values[defined], resamples)
+
+
+def _polarised(values: FloatArray, polarity: Polarity) -> FloatArray:
+    if polarity == "normal":
+        return values
+    return 1 - values if polarity == "inverted" else np.maximum(values, 1 - values)
+
+
+def _image_rows(records: list[ImageRecord], forged_threshold: float, resamples: int, blank: Row) -> list[Row]:
+    scores = np.array([record.score for record in records])
+    forged = np.array([record.forged for record in records], dtype=bool)
+    called = scores >= forged_threshold
+    rows = []
+    for name, statistic in (("auc", roc_auc), ("average_precision", average_precision)):
+        estimate = _ranking(statistic, scores, forged, resamples) if 0 < forged.sum() < len(forged) else UNKNOWN
+        rows.append(_filled(blank, f"image_{name}", len(records), estimate))
+    blank = replace(blank, threshold=forged_threshold)
+    counts = np.stack((called & forged, called & ~forged, ~called & forged, ~called & ~forged), axis=1).astype(float)
+    for name in IMAGE_METRICS:
+        # Of one class alone, only the accuracy says anything.
+        defined = name == "accuracy" or 0 < forged.sum() < len(forged)
+        rule = SegmentationRule("pooled", authentic="zero", metrics=(name,))
+        estimate = _pooled(counts, rule, resamples) if defined else UNKNOWN
+        rows.append(_filled(blank, f"image_{name}", len(records), estimate))
+    alarms = called[~forged].astype(float)
+    rows.append(_filled(blank, "image_false_alarm_rate", len(alarms), _mean(alarms, resamples)))
+    return rows
+
+
+def _average_rows(rows: list[Row], sources: list[str]) -> list[Row]:
+    """Average each number over the subsets that have it, when there are several."""
+    if len(sources) < 2:
+        return []
+    groups: dict[Row, list[Row]] = {}
+    for row in rows:
+        if row.source != ALL and row.value is not None:
+            key = replace(row, source=AVERAGE, value=None, n=0, low=None, high=None)
+            groups.setdefault(key, []).append(row)
+    return [
+        replace(key, value=float(np.mean([row.value for row in group])), n=sum(row.n for row in group))
+        for key, group in groups.items()
+    ]
+
+
+def _with_paper_value(row: Row, sources: list[str]) -> Row:
+    """Attach the paper's number to a subset named as in the paper, and to the average when all four are there."""
+    names = {_slug(source) for source in sources}
+    if not row.metric.startswith("pixel_") or (row.source == AVERAGE and names != set(SUBSETS)):
+        return row
+    return replace(row, paper_value=paper_value(_slug(row.source), row.metric, row.perturbation))
+
+
+def _slug(source: str) -> str:
+    return source.lower().replace("_", "-").replace(" ", "-")
+
+
+def _filled(blank: Row, metric: str, n: int, estimate: Estimate) -> Row:
+    value, low, high = (None if math.isnan(number) else float(number) for number in estimate)
+    return replace(blank, metric=metric, n=n, value=value, low=low, high=high)
+
+
+def _mean(values: FloatArray, resamples: int) -> Estimate:
+    if len(values) == 0:
+        return UNKNOWN
+    return float(values.mean()), *_interval(lambda draws: values[draws].mean(axis=1), len(values), resamples)
+
+
+def _pooled(rows: FloatArray, rule: SegmentationRule, resamples: int) -> Estimate:
+    (name,) = rule.metrics
+    value = aggregate(rows, rule)[name]
+    return value, *_interval(lambda draws: row_values(rows[draws].sum(axis=1), rule)[name], len(rows), resamples)
+
+
+def _ranking(
+    statistic: Callable[[FloatArray, NDArray[np.bool_]], float],
+    scores: FloatArray,
+    forged: NDArray[np.bool_],
+    resamples: int,
+) -> Estimate:
+    def of_draws(draws: NDArray[np.int64]) -> FloatArray:
+        return np.array([statistic(scores[index], forged[index]) for index in draws])
+
+    return statistic(scores, forged), *_interval(of_draws, len(scores), resamples)
+
+
+def _interval(statistic: Callable[[NDArray[np.int64]], FloatArray], size: int, resamples: int) -> tuple[float, float]:
+    return bootstrap_interval(statistic, size, resamples=resamples) if resamples else (math.nan, math.nan)
