@@ -58,7 +58,7 @@ class FolderJob:
 
 @dataclasses.dataclass
 class FolderResult:
-    """Outcome of a run: rows of metadata.jsonl, items made now, and the photographs that failed with the reason."""
+    """Outcome of a run: rows of metadata.jsonl, items made now, failed photographs with reasons, items not made."""
 
     rows: list[dict[str, object]]
     made: int
@@ -67,7 +67,7 @@ class FolderResult:
 
 
 def find_photos(paths: list[Path]) -> list[Path]:
-    """Photographs under files and folders, sorted, without duplicates.
+    """Photographs under files and folders (by suffix; a file that is named is always taken), sorted, each once.
 
     Raises:
         FileNotFoundError: a path does not exist.
@@ -153,7 +153,7 @@ def make_item(job: FolderJob, index: int) -> tuple[int, dict[str, object] | None
             try:
                 made = manipulate(images[0], task, rng, job.config, images[1], job.inpainter)
             except ValueError as error:
-                problems[str(job.photos[host])] = str(error)
+                problems[str(job.photos[host])] = f"{job.photos[host]}: {error}"
             else:
                 photos = (job.photos[host].name, None if donor is None else job.photos[donor].name)
                 return index, _save(job, index, made, photos), problems

@@ -1,9 +1,12 @@
 """`forgescope construct`: make training and test images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 app = typer.Typer(help="Make forged images with known masks.", no_args_is_help=True)
 
@@ -38,21 +41,16 @@ def manipulations(
     job = FolderJob(find_photos(photos), out, seed, config, read_photo)
     result = write_manipulations(job, count, num_proc)
     typer.echo(f"{len(result.rows)} images in {out} ({result.made} made now)")
-    for photo, reason in result.failed_photos.items():
-        typer.echo(f"skipped {photo}: {reason}", err=True)
+    for reason in result.failed_photos.values():
+        typer.echo(f"skipped {reason}", err=True)
     if result.missing:
         typer.echo(f"not made: {len(result.missing)} images, no usable photograph was found for them", err=True)
     if result.failed_photos or result.missing:
         raise typer.Exit(1)
 
 
-def read_photo(path: Path):
+def read_photo(path: Path) -> "Image":
     """Read one photograph as PIL RGB (importable, so that several processes can use it)."""
-    try:
-        from forgescope.reading import read_image
-    except ImportError:
-        from PIL import Image, ImageOps
+    from forgescope.reading import read_image
 
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
     return read_image(path).image

@@ -1,0 +1,160 @@
+"""Columns that every corpus of this package has, and the reader of folders that hold them.
+
+A folder holds metadata.jsonl and the files it names: the form of `load_dataset("imagefolder")`, with one row an image
+and `file_name`, `mask_file_name`, `label`, `id` and so on. Masks: non-zero = forged pixel. Labels: 1 = fake.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import datasets
+
+LABEL_NAMES = ("real", "fake")
+SPLITS = ("train", "validation", "test")
+# Share of a folder without split folders that becomes its validation split.
+VALIDATION_PERCENT = 10
+# Column of the dataset -> field of metadata.jsonl that names its file, relative to the folder.
+FILE_FIELDS = {"image": "file_name", "mask": "mask_file_name", "ai_mask": "ai_mask_file_name"}
+TEXT_COLUMNS = ("id", "source", "task", "photo", "donor", "parameters")
+AUTHENTIC_TASK = "authentic"
+# Missing files named in one error message.
+MAX_NAMED_FILES = 3
+
+
+def forgery_features() -> datasets.Features:
+    """Columns of a forgery corpus.
+
+    `image` RGB; `mask` and `ai_mask` mode L, 0 = untouched, else forged or generated, None = nothing; `label` real or
+    fake, None where the corpus does not say; `id`, `source`, `task`, `photo`, `donor`, `parameters` text or None.
+    """
+    return datasets.Features(
+        {
+            "image": datasets.Image(),
+            "mask": datasets.Image(mode="L"),
+            "ai_mask": datasets.Image(mode="L"),
+            "label": datasets.ClassLabel(names=list(LABEL_NAMES)),
+            **{name: datasets.Value("string") for name in TEXT_COLUMNS},
+        }
+    )
+
+
+def load_forgery_folder(data_dir: str | Path, split: str | None = None) -> datasets.Dataset:
+    """Read a folder of images with masks; nothing is copied or cached.
+
+    Args:
+        data_dir: folder with metadata.jsonl, or with folders train, validation and test that have one each.
+        split: `train`, `validation`, `test`, or None for all rows. Without a `validation` folder a tenth of the
+            photographs (of the ids, where no photograph is named) is cut off by hash: images made from one
+            photograph never stand on both sides, and a row keeps its side when the folder grows.
+
+    Returns:
+        Dataset with the columns of `forgery_features()`.
+
+    Raises:
+        FileNotFoundError: the folder, its metadata.jsonl or an image or mask is missing.
+        ValueError: unknown or absent split, a line that is no JSON object, no mask field, a forged row without mask.
+    """
+    root = Path(data_dir)
+    if split is not None and split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: expected one of {SPLITS} or None")
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder: expected one with metadata.jsonl")
+    folders = {name: root / name for name in SPLITS if (root / name / "metadata.jsonl").is_file()}
+    if not folders:
+        if split == "test":
+            raise ValueError(f"{root} has no test folder: expected {root / 'test' / 'metadata.jsonl'}")
+        return _to_dataset(_select(_read_rows(root), split), split)
+    if split is None:
+        rows = [row for folder in folders.values() for row in _read_rows(folder)]
+    elif split in folders and not (split == "train" and "validation" not in folders):
+        rows = _read_rows(folders[split])
+    elif split != "test" and "train" in folders:
+        rows = _select(_read_rows(folders["train"]), split)
+    else:
+        raise ValueError(f"{root} has no {split} folder: found {', '.join(folders)}")
+    return _to_dataset(rows, split)
+
+
+def is_validation_key(key: str) -> bool:
+    """Whether a photograph or id falls into the validation tenth: decided by its SHA-256 alone."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100 < VALIDATION_PERCENT
+
+
+def _select(rows: list[dict], split: str | None) -> list[dict]:
+    """Rows of one side of the cut; a side that would be empty gets the rows of one photograph."""
+    if split is None:
+        return rows
+    keys = sorted({_split_key(row) for row in rows}, key=lambda key: hashlib.sha256(key.encode()).digest())
+    chosen = {key for key in keys if is_validation_key(key)}
+    if len(keys) < 2:
+        raise ValueError(f"cannot cut a validation split from images of {len(keys)} photograph: "
+                         "add photographs, or folders train and validation")
+    if not chosen or len(chosen) == len(keys):
+        chosen = {keys[0]}
+    return [row for row in rows if (_split_key(row) in chosen) == (split == "validation")]
+
+
+def _split_key(row: dict) -> str:
+    return str(row.get("photo") or row["id"])
+
+
+def _read_rows(folder: Path) -> list[dict]:
+    """Rows of one metadata.jsonl with absolute paths under the names of the columns."""
+    path = folder / "metadata.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: expected one JSON object a line with file_name, "
+                                "mask_file_name, label and id (`forgescope construct manipulations` writes it)")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            rows.append(_parse_row(line, f"{path} line {number}", folder))
+    if not rows:
+        raise ValueError(f"{path} is empty: expected one JSON object a line")
+    if all(row["mask"] is None for row in rows) and not any(row["names_mask"] for row in rows):
+        raise ValueError(f"{path} names no masks: expected the field mask_file_name (null for authentic images)")
+    named_files = [row[column] for row in rows for column in FILE_FIELDS if row[column]]
+    missing = [name for name in named_files if not Path(name).is_file()]
+    if missing:
+        named = ", ".join(missing[:MAX_NAMED_FILES])
+        raise FileNotFoundError(f"{len(missing)} files that {path} names are missing: {named}"
+                                f"{', ...' if len(missing) > MAX_NAMED_FILES else ''}")
+    return rows
+
+
+def _parse_row(line: str, where: str, folder: Path) -> dict:
+    try:
+        raw = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is not JSON ({error}): expected one object a line") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("file_name"), str):
+        raise ValueError(f"{where} has no file_name: expected an object that names an image file")
+    row: dict = {column: str(folder / raw[field]) if raw.get(field) else None for column, field in FILE_FIELDS.items()}
+    row["names_mask"] = FILE_FIELDS["mask"] in raw
+    row["label"] = _parse_label(raw.get("label"), where)
+    row.update({name: _as_text(raw.get(name)) for name in TEXT_COLUMNS})
+    row["id"] = row["id"] or Path(raw["file_name"]).stem
+    if row["mask"] is None and (row["label"] == 1 or (row["task"] or AUTHENTIC_TASK) != AUTHENTIC_TASK):
+        raise ValueError(f"{where} is a forged image ({row['task'] or 'label fake'}) without mask_file_name: "
+                         "only authentic images may go without a mask")
+    return row
+
+
+def _parse_label(label: object, where: str) -> int | None:
+    if label in LABEL_NAMES:
+        return LABEL_NAMES.index(str(label))
+    if label is None or (label in (0, 1) and not isinstance(label, bool)):
+        return label  # type: ignore[return-value]
+    raise ValueError(f"{where} has label {label!r}: expected 0, 1, {', '.join(LABEL_NAMES)} or null")
+
+
+def _as_text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, sort_keys=True)
+
+
+def _to_dataset(rows: list[dict], split: str | None) -> datasets.Dataset:
+    features = forgery_features()
+    columns = {name: [row[name] for row in rows] for name in features}
+    return datasets.Dataset.from_dict(columns, features=features, split=split)
