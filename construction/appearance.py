@@ -99,8 +99,9 @@ def place_image(image: np.ndarray, matrix: np.ndarray, mask: np.ndarray, interpo
     shifted[:, 2] -= [box[1].start, box[0].start]
     canvas = np.zeros((*mask.shape, 3), np.uint8)
     size = (box[1].stop - box[1].start, box[0].stop - box[0].start)
-    canvas[box] = cv2.warpAffine(image, shifted, size, flags=INTERPOLATIONS[interpolation],
-                                 borderMode=cv2.BORDER_REFLECT)
+    canvas[box] = cv2.warpAffine(
+        image, shifted, size, flags=INTERPOLATIONS[interpolation], borderMode=cv2.BORDER_REFLECT
+    )
     return canvas
 
 
@@ -113,8 +114,10 @@ def place_mask(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) -> 
 def bounding_box(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
     """Rows and columns of a mask's bounding box, widened by a margin inside the image."""
     x, y, width, height = cv2.boundingRect(mask)
-    return (slice(max(0, y - margin), min(mask.shape[0], y + height + margin)),
-            slice(max(0, x - margin), min(mask.shape[1], x + width + margin)))
+    return (
+        slice(max(0, y - margin), min(mask.shape[0], y + height + margin)),
+        slice(max(0, x - margin), min(mask.shape[1], x + width + margin)),
+    )
 
 
 def placement_matrix(

@@ -16,9 +16,7 @@ SHIFT_CANDIDATES = 24
 RING_WIDTH = 9
 
 
-def fill_region(
-    image: np.ndarray, mask: np.ndarray, method: str, radius: int, rng: np.random.Generator
-) -> np.ndarray:
+def fill_region(image: np.ndarray, mask: np.ndarray, method: str, radius: int, rng: np.random.Generator) -> np.ndarray:
     """Fill the masked pixels; all other pixels are returned unchanged.
 
     Args:
@@ -37,8 +35,9 @@ def fill_region(
         raise ValueError(f"unknown fill method {method!r}: expected one of {FILL_METHODS}")
     box = bounding_box(mask, 2 * radius + 2)
     filled = image.copy()
-    filled[box] = cv2.inpaint(np.ascontiguousarray(image[box]), np.ascontiguousarray(mask[box]), radius,
-                              OPENCV_FLAGS[method])
+    filled[box] = cv2.inpaint(
+        np.ascontiguousarray(image[box]), np.ascontiguousarray(mask[box]), radius, OPENCV_FLAGS[method]
+    )
     return filled
 
 
@@ -66,15 +65,14 @@ def regenerate_frame(image: np.ndarray, scale: float, blur: float) -> np.ndarray
         blur: standard deviation in pixels of a final Gaussian blur, 0 for none.
     """
     height, width = image.shape[:2]
-    small = cv2.resize(image, (max(8, round(width * scale)), max(8, round(height * scale))),
-                       interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        image, (max(8, round(width * scale)), max(8, round(height * scale))), interpolation=cv2.INTER_AREA
+    )
     frame = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     return cv2.GaussianBlur(frame, (0, 0), blur) if blur > 0 else frame
 
 
-def _best_shift(
-    image: np.ndarray, mask: np.ndarray, ring: np.ndarray, rng: np.random.Generator
-) -> tuple[int, int]:
+def _best_shift(image: np.ndarray, mask: np.ndarray, ring: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
     """Shift (dy, dx) whose copy brings in few masked pixels and agrees best on the ring."""
     height, width = mask.shape
     rows, columns = np.nonzero(mask)

@@ -42,8 +42,9 @@ def frame_photo(
     frame = np.array([longest / max(aspect, 1.0), longest * min(aspect, 1.0)])
     largest_ratio = float(min(height / frame[0], width / frame[1]))
     smallest_ratio = config.min_crop_share * max(height, width) / longest
-    ratio = max(float(np.exp(rng.uniform(np.log(1 / config.max_enlargement), np.log(max(1.0, largest_ratio))))),
-                smallest_ratio)
+    ratio = max(
+        float(np.exp(rng.uniform(np.log(1 / config.max_enlargement), np.log(max(1.0, largest_ratio))))), smallest_ratio
+    )
     if rng.random() < config.intact_probability and smallest_ratio <= 1.0:
         ratio = 1.0
     ratio = min(ratio, max(largest_ratio, 1 / config.max_enlargement))
@@ -52,8 +53,9 @@ def frame_photo(
     image = photo[top : top + crop[0], left : left + crop[1]]
     if ratio != 1.0:
         size = np.maximum(np.rint(crop / ratio), 32).astype(int)
-        image = cv2.resize(image, (int(size[1]), int(size[0])),
-                           interpolation=cv2.INTER_AREA if ratio > 1 else cv2.INTER_CUBIC)
+        image = cv2.resize(
+            image, (int(size[1]), int(size[0])), interpolation=cv2.INTER_AREA if ratio > 1 else cv2.INTER_CUBIC
+        )
     drawn: dict[str, object] = {"crop": [top, left, int(crop[0]), int(crop[1])], "reduction": round(ratio, 4)}
     if rng.random() < config.host_jpeg_probability:
         quality, subsampling = draw_compression(config.history_quality, config, rng)
@@ -75,8 +77,10 @@ def finish(
         factor = rng.uniform(*config.resize)
         size = tuple(max(32, round(side * factor)) for side in image.shape[1::-1])
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        masks = [(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5).astype(np.uint8)
-                 for mask in masks]
+        masks = [
+            (cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5).astype(np.uint8)
+            for mask in masks
+        ]
         drawn["resize"] = round(factor, 4)
     use_jpeg = rng.random() < {"png": 0.0, "jpeg": 1.0, "mixed": config.jpeg_probability}[config.image_format]
     if not use_jpeg:

@@ -156,6 +156,8 @@ def _call_inpainter(inpainter: Inpainter, host: np.ndarray, mask: np.ndarray) ->
     result = inpainter(Image.fromarray(host), Image.fromarray(mask * 255))
     frame = np.asarray(result.convert("RGB") if isinstance(result, Image.Image) else result)
     if frame.shape != host.shape or frame.dtype != np.uint8:
-        raise ValueError(f"the inpainter must return an RGB image of {host.shape[1]}x{host.shape[0]} pixels, "
-                         f"got shape {frame.shape} and type {frame.dtype}: resize its result to the input's size")
+        raise ValueError(
+            f"the inpainter must return an RGB image of {host.shape[1]}x{host.shape[0]} pixels, "
+            f"got shape {frame.shape} and type {frame.dtype}: resize its result to the input's size"
+        )
     return frame

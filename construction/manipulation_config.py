@@ -65,7 +65,11 @@ class ManipulationConfig:
 
     task_weights: dict[str, float] = dataclasses.field(
         default_factory=lambda: {
-            "authentic": 0.2, "copy_move": 0.22, "splicing": 0.26, "inpainting": 0.08, "inpainting_blended": 0.24,
+            "authentic": 0.2,
+            "copy_move": 0.22,
+            "splicing": 0.26,
+            "inpainting": 0.08,
+            "inpainting_blended": 0.24,
         }
     )
     paste_mask_weights: dict[str, float] = dataclasses.field(
@@ -120,8 +124,12 @@ class ManipulationConfig:
     placement_tries: int = 6
 
     def __post_init__(self):
-        for name, allowed in (("task_weights", TASKS), ("paste_mask_weights", MASK_KINDS),
-                              ("fill_mask_weights", MASK_KINDS), ("fill_weights", FILL_METHODS)):
+        for name, allowed in (
+            ("task_weights", TASKS),
+            ("paste_mask_weights", MASK_KINDS),
+            ("fill_mask_weights", MASK_KINDS),
+            ("fill_weights", FILL_METHODS),
+        ):
             _check_weights(name, getattr(self, name), allowed)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -137,8 +145,9 @@ class ManipulationConfig:
         if self.image_format not in FORMATS:
             raise ValueError(f"image_format must be one of {FORMATS}, got {self.image_format!r}")
         if self.copies < 1 or self.placement_tries < 1:
-            raise ValueError(f"copies and placement_tries must be at least 1, got {self.copies}, "
-                             f"{self.placement_tries}")
+            raise ValueError(
+                f"copies and placement_tries must be at least 1, got {self.copies}, {self.placement_tries}"
+            )
 
     def with_tasks(
         self, tasks: list[str] | None = None, authentic_fraction: float | None = None
@@ -161,8 +170,10 @@ class ManipulationConfig:
         if authentic_fraction is not None:
             forged = {task: weight for task, weight in weights.items() if task != "authentic"}
             if not 0.0 <= authentic_fraction <= 1.0 or (sum(forged.values()) <= 0 and authentic_fraction < 1):
-                raise ValueError(f"authentic_fraction must be 0..1, and below 1 needs a forged kind, "
-                                 f"got {authentic_fraction} with kinds {sorted(weights)}")
+                raise ValueError(
+                    f"authentic_fraction must be 0..1, and below 1 needs a forged kind, "
+                    f"got {authentic_fraction} with kinds {sorted(weights)}"
+                )
             total = sum(forged.values()) or 1.0
             weights = {task: (1.0 - authentic_fraction) * weight / total for task, weight in forged.items()}
             weights["authentic"] = authentic_fraction

@@ -110,8 +110,9 @@ def write_manipulations(job: FolderJob, count: int, num_proc: int = 1) -> Folder
     partial_file = job.out / ".metadata.partial.jsonl"
     with partial_file.open("w", encoding="utf-8") as log:
         log.writelines(json.dumps(row, sort_keys=True) + "\n" for row in rows.values())
-        progress = tqdm(_run(job, wanted, num_proc), total=len(wanted), desc="manipulations", unit="image",
-                        disable=None)
+        progress = tqdm(
+            _run(job, wanted, num_proc), total=len(wanted), desc="manipulations", unit="image", disable=None
+        )
         for index, row, problems in progress:
             failed.update(problems)
             if row is None:
@@ -217,7 +218,8 @@ def _save(job: FolderJob, index: int, made, photos: tuple[str, str | None]) -> d
 
 def _prepare(job: FolderJob) -> None:
     """Create the folder, or check that it was begun with the same settings."""
-    names = "\n".join(str(photo) for photo in job.photos)
+    # Name and size: a folder of photographs may move, but not change.
+    names = "\n".join(f"{photo.name} {photo.stat().st_size}" for photo in job.photos)
     settings = {
         "seed": job.seed,
         "photos": len(job.photos),

@@ -81,8 +81,9 @@ def object_mask(image: np.ndarray, bounds: tuple[float, float], rng: np.random.G
     allowed = labels != cv2.GC_BGD
     cv2.setRNGSeed(int(rng.integers(2**31 - 1)))
     try:
-        cv2.grabCut(small, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), GRABCUT_ITERATIONS,
-                    cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(
+            small, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), GRABCUT_ITERATIONS, cv2.GC_INIT_WITH_MASK
+        )
     except cv2.error:  # a window of one flat colour has no second mixture component
         return None
     foreground = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
@@ -129,8 +130,14 @@ def brush_mask(shape: tuple[int, int], bounds: tuple[float, float], rng: np.rand
             angle += np.pi / 2
             continue
         start, point = point, point + step
-        cv2.line(mask, tuple(np.round(start).astype(int).tolist()), tuple(np.round(point).astype(int).tolist()), 1,
-                 thickness, cv2.LINE_8)
+        cv2.line(
+            mask,
+            tuple(np.round(start).astype(int).tolist()),
+            tuple(np.round(point).astype(int).tolist()),
+            1,
+            thickness,
+            cv2.LINE_8,
+        )
         covered = int(mask.sum())
         if covered >= target:
             break
@@ -140,8 +147,9 @@ def brush_mask(shape: tuple[int, int], bounds: tuple[float, float], rng: np.rand
 def blob_mask(shape: tuple[int, int], bounds: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
     """Draw one smooth closed shape: low-pass noise with a bump in the middle, cut at the wanted share."""
     height, width = shape
-    noise = cv2.resize(rng.normal(0, 1, (BLOB_GRID, BLOB_GRID)).astype(np.float32), (width, height),
-                       interpolation=cv2.INTER_CUBIC)
+    noise = cv2.resize(
+        rng.normal(0, 1, (BLOB_GRID, BLOB_GRID)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
     target = draw_area(bounds, rng)
     centre = rng.uniform(0.2, 0.8, 2) * [width, height]
     radius = np.sqrt(target * height * width) * np.exp(rng.uniform(-0.35, 0.35, 2) * [1, -1])

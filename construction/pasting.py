@@ -75,8 +75,13 @@ def _replace_side(
 
 
 def _find_placement(
-    host: np.ndarray, source: np.ndarray, cut: np.ndarray, avoid: np.ndarray, same: bool,
-    config: ManipulationConfig, rng: np.random.Generator,
+    host: np.ndarray,
+    source: np.ndarray,
+    cut: np.ndarray,
+    avoid: np.ndarray,
+    same: bool,
+    config: ManipulationConfig,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
     """Try positions until one keeps the share within bounds, avoids `avoid` and changes the picture visibly."""
     transform = _draw_transform(host, cut, config, rng)
@@ -124,8 +129,13 @@ def _draw_transform(
 
 
 def _draw_target(
-    shape: tuple[int, int], box: tuple[int, int], centre: tuple[float, float], scale: float, same: bool,
-    config: ManipulationConfig, rng: np.random.Generator,
+    shape: tuple[int, int],
+    box: tuple[int, int],
+    centre: tuple[float, float],
+    scale: float,
+    same: bool,
+    config: ManipulationConfig,
+    rng: np.random.Generator,
 ) -> tuple[float, float]:
     """Draw the centre (x, y) of the pasted region: mostly inside the host, sometimes cut by its border."""
     half = np.array(box) * scale / 2 * rng.choice([1.0, 0.7], p=[0.8, 0.2])

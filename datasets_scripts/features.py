@@ -88,8 +88,10 @@ def _select(rows: list[dict], split: str | None) -> list[dict]:
     keys = sorted({_split_key(row) for row in rows}, key=lambda key: hashlib.sha256(key.encode()).digest())
     chosen = {key for key in keys if is_validation_key(key)}
     if len(keys) < 2:
-        raise ValueError(f"cannot cut a validation split from images of {len(keys)} photograph: "
-                         "add photographs, or folders train and validation")
+        raise ValueError(
+            f"cannot cut a validation split from images of {len(keys)} photograph: "
+            "add photographs, or folders train and validation"
+        )
     if not chosen or len(chosen) == len(keys):
         chosen = {keys[0]}
     return [row for row in rows if (_split_key(row) in chosen) == (split == "validation")]
@@ -103,8 +105,10 @@ def _read_rows(folder: Path) -> list[dict]:
     """Rows of one metadata.jsonl with absolute paths under the names of the columns."""
     path = folder / "metadata.jsonl"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: expected one JSON object a line with file_name, "
-                                "mask_file_name, label and id (`forgescope construct manipulations` writes it)")
+        raise FileNotFoundError(
+            f"{path} does not exist: expected one JSON object a line with file_name, "
+            "mask_file_name, label and id (`forgescope construct manipulations` writes it)"
+        )
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if line.strip():
@@ -117,8 +121,10 @@ def _read_rows(folder: Path) -> list[dict]:
     missing = [name for name in named_files if not Path(name).is_file()]
     if missing:
         named = ", ".join(missing[:MAX_NAMED_FILES])
-        raise FileNotFoundError(f"{len(missing)} files that {path} names are missing: {named}"
-                                f"{', ...' if len(missing) > MAX_NAMED_FILES else ''}")
+        raise FileNotFoundError(
+            f"{len(missing)} files that {path} names are missing: {named}"
+            f"{', ...' if len(missing) > MAX_NAMED_FILES else ''}"
+        )
     return rows
 
 
@@ -135,8 +141,10 @@ def _parse_row(line: str, where: str, folder: Path) -> dict:
     row.update({name: _as_text(raw.get(name)) for name in TEXT_COLUMNS})
     row["id"] = row["id"] or Path(raw["file_name"]).stem
     if row["mask"] is None and (row["label"] == 1 or (row["task"] or AUTHENTIC_TASK) != AUTHENTIC_TASK):
-        raise ValueError(f"{where} is a forged image ({row['task'] or 'label fake'}) without mask_file_name: "
-                         "only authentic images may go without a mask")
+        raise ValueError(
+            f"{where} is a forged image ({row['task'] or 'label fake'}) without mask_file_name: "
+            "only authentic images may go without a mask"
+        )
     return row
 
 

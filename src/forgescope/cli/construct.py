@@ -23,9 +23,12 @@ def manipulations(
     photos: Annotated[list[Path], typer.Argument(help="Photographs, or folders of photographs.")],
     out: Annotated[Path, typer.Option(help="Folder to write; an interrupted run goes on where it stopped.")],
     count: Annotated[int, typer.Option(help="Number of images the folder shall hold.")],
-    kinds: Annotated[str | None, typer.Option(
-        help="Only these kinds, separated by commas: authentic, copy_move, splicing, inpainting, inpainting_blended."
-    )] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            help="Only these kinds, with commas: authentic, copy_move, splicing, inpainting, inpainting_blended."
+        ),
+    ] = None,
     authentic_fraction: Annotated[float | None, typer.Option(help="Share of authentic images, 0 to 1.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed and photographs, same bytes.")] = 0,
     max_side: Annotated[int, typer.Option(help="Longest side of the largest image, in pixels.")] = DEFAULT_MAX_SIDE,
