@@ -49,7 +49,8 @@ def find_card(
 
 def update_metadata(
     card: ModelCard,
-    model: PreTrainedModel,
+    repo_id: str,
+    model_type: str,
     pipeline_tag: str,
     metrics: list[dict[str, Any]] | None = None,
     metadata: dict[str, Any] | None = None,
@@ -58,7 +59,8 @@ def update_metadata(
 
     Args:
         card: the card; entries it has stay, unless `metadata` names them.
-        model: the model; gives the tag of its model type.
+        repo_id: the repository; its name is the model's in the model-index of a card that gives none.
+        model_type: becomes a tag.
         pipeline_tag: the task, such as "image-segmentation".
         metrics: rows of `forgescope evaluate --json`; they replace the card's model-index. None keeps it.
         metadata: entries to set, such as `license`, `base_model` or `datasets`.
@@ -69,14 +71,12 @@ def update_metadata(
     data = card.data
     for key, value in (metadata or {}).items():
         data[key] = value
-    if "library_name" not in data:
-        data["library_name"] = "transformers"
-    if "pipeline_tag" not in data:
-        data["pipeline_tag"] = pipeline_tag
+    data["library_name"] = data.get("library_name", "transformers")
+    data["pipeline_tag"] = data.get("pipeline_tag", pipeline_tag)
     tags = list(data.get("tags", []))
-    data["tags"] = tags + [tag for tag in (*TAGS, model.config.model_type) if tag not in tags]
+    data["tags"] = tags + [tag for tag in (*TAGS, model_type) if tag not in tags]
     if metrics is not None:
-        data["model_name"] = data.get("model_name", type(model).__name__)
+        data["model_name"] = data.get("model_name", repo_id.rpartition("/")[2])
         data["eval_results"] = eval_results(metrics, pipeline_tag)
         data["metrics"] = sorted({result.metric_type for result in data["eval_results"]})
 

@@ -183,7 +183,8 @@ def push_to_hub_with_code(
     with tempfile.TemporaryDirectory() as folder:
         save_with_code(model, processor, folder)
         model_card = find_card(model, repo.repo_id, card, token)
-        update_metadata(model_card, model, MODELS[model.config.model_type].pipeline_tag, metrics, metadata)
+        model_type = model.config.model_type
+        update_metadata(model_card, repo.repo_id, model_type, MODELS[model_type].pipeline_tag, metrics, metadata)
         model_card.validate(repo_type="model")
         model_card.save(Path(folder) / "README.md")
         api.upload_folder(

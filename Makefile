@@ -1,0 +1,59 @@
+# Nothing but Python 3.10 or newer, git and make is needed; everything is installed into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SETTINGS := pyproject.toml setup.cfg
+DEMO_IMAGES := examples
+DEMO_OUT := demo-report
+# processes of the test suite, one thread each
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## Install, and mark the forged pixels of the photographs in examples/
+	$(BIN)/forgescope detect $(DEMO_IMAGES) --format jsonl --out $(DEMO_OUT)
+	@echo "Overlay pictures: $(DEMO_OUT)/"
+	@echo "Report:           $(DEMO_OUT)/report.jsonl"
+
+test: $(VENV)/.installed-test ## Install, and run the tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+
+test-slow: $(VENV)/.installed-test ## Run the long tests too (training, large photographs)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -m "slow or not slow"
+
+check: $(VENV)/.installed-dev build/types ## Lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## Repair what ruff can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove everything that make made
+	rm -rf $(VENV) build dist $(DEMO_OUT) *.egg-info
+
+# One stamp for each set of dependencies, renewed when the settings change. The install is editable: sources count
+# as they are.
+$(VENV)/.installed: $(SETTINGS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-%: $(SETTINGS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	@touch $@
+
+# mypy cannot follow an editable install whose folders have other names than its packages, so it reads links that
+# stand as the packages are installed.
+.PHONY: build/types
+build/types:
+	@rm -rf $@ && mkdir -p $@/forgescope
+	@ln -s "$(CURDIR)"/src/forgescope/* $@/forgescope/
+	@sed -n 's|^ *forgescope\.\([a-z_]*\) = \([a-z_]*\)$$|\1 \2|p' setup.cfg | \
+		while read -r name folder; do ln -s "$(CURDIR)/$$folder" $@/forgescope/$$name; done

@@ -1,0 +1,33 @@
+"""Settings of every test: no network, a cache of its own, one thread; paths of the repository and of shared data."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# read at import by huggingface_hub, datasets and torch, so set before any test module is collected
+HF_HOME = tempfile.mkdtemp(prefix="forgescope-tests-")
+atexit.register(shutil.rmtree, HF_HOME, ignore_errors=True)
+os.environ.update(HF_HOME=HF_HOME, HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of shared photographs; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("FORGESCOPE_DATA_DIR", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}: set FORGESCOPE_DATA_DIR")
+    return folder

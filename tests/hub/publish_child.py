@@ -1,0 +1,58 @@
+"""Runs in a process of its own, with HF_ENDPOINT set: publish in every way, note what came out.
+
+Usage: publish_child.py FOLDER, where checkpoint/, card.md, metrics.json and inputs.npy lie and results go.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+folder = Path(sys.argv[1])
+sys.argv = ["forgescope", "push"]
+
+from forgescope import cli  # noqa: E402 (the command line is what decides when to register)
+
+
+def run(*arguments):
+    """One call of the command line; its exit status."""
+    sys.argv = ["forgescope", *map(str, arguments)]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return stop.code or 0
+    return 0
+
+
+checkpoint = folder / "checkpoint"
+statuses = {
+    "template": run("push", checkpoint, "org/template", "--private", "--license", "mit", "--dataset", "org/photos"),
+    "carded": run(
+        "push", checkpoint, "org/carded", "--card", folder / "card.md", "--metrics", folder / "metrics.json"
+    ),
+    "again": run("push", checkpoint, "org/carded"),
+    "bad license": run("push", checkpoint, "org/template", "--license", "no-such-license"),
+    "from hub": run("push", "org/carded", "org/copy"),
+    "unknown": run("push", "org/absent", "org/copy"),
+    "no config": run("push", "org/empty", "org/copy"),
+    "other type": run("push", "org/segformer", "org/copy"),
+    "metrics missing": run("push", checkpoint, "org/copy", "--metrics", folder / "card.md"),
+}
+
+import torch  # noqa: E402
+from transformers import AutoImageProcessor, AutoModel, AutoModelForSemanticSegmentation, pipeline  # noqa: E402
+
+model = AutoModelForSemanticSegmentation.from_pretrained("org/carded")
+processor = AutoImageProcessor.from_pretrained("org/carded")
+model.push_to_hub("org/plain")
+processor.push_to_hub("org/plain")
+model.push_to_hub("org/carded", tags=["pushed-again"])
+plain = AutoModel.from_pretrained("org/plain")
+with torch.no_grad():
+    inputs = processor(list(np.load(folder / "inputs.npy")), return_tensors="pt")
+    np.save(folder / "local_logits.npy", model(**inputs).logits.numpy())
+    np.save(folder / "plain_logits.npy", plain(**inputs).logits.numpy())
+segment = pipeline("image-segmentation", model="org/plain")
+classes = {"plain": type(plain).__module__, "pipeline": type(segment.model).__module__}
+(folder / "published.json").write_text(json.dumps({"statuses": statuses, "classes": classes}))
