@@ -25,7 +25,7 @@ def top_fraction_score(probabilities: NDArray[np.floating], fraction: float) -> 
         raise ValueError(
             f"expected a non-empty map and a fraction above 0 and at most 1, got {probabilities.shape}, {fraction}"
         )
-    kept = max(1, math.ceil(probabilities.size * fraction))
+    kept = max(round(probabilities.size * fraction), 1)
     flat = probabilities.reshape(-1)
     return float(np.partition(flat, flat.size - kept)[flat.size - kept :].mean(dtype=np.float64))
 

@@ -1,0 +1,108 @@
+"""Rows as JSON and as Markdown tables, each under a title that says how its numbers were computed."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .rows import Row
+
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers that share one rule.
+
+    Args:
+        title: the rule in words.
+        header: `source`, `n`, then the metrics.
+        lines: one list of cells a source.
+    """
+
+    title: str
+    header: list[str]
+    lines: list[list[str]]
+
+
+def to_tables(rows: Iterable[Row]) -> list[Table]:
+    """Group rows by rule and lay each group out with one line a source and one column a metric."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_title(row), []).append(row)
+    return [_table(title, group) for title, group in groups.items()]
+
+
+def to_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
+    """Write notes (model, data, precision) and every table as Markdown."""
+    parts = [f"- {note}" for note in notes]
+    for table in to_tables(rows):
+        parts += ["", f"**{table.title}**", "", _line(table.header), _line(["---"] * len(table.header))]
+        parts += [_line(cells) for cells in table.lines]
+    return "\n".join(parts) + "\n"
+
+
+def to_json(rows: Iterable[Row]) -> str:
+    """Write one JSON list with one object a row; numbers that are not defined are null."""
+    return json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a report whole or not at all.
+
+    Raises:
+        OSError: the folder is missing or the disk is full; an older report is left as it was.
+    """
+    target = Path(path)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _title(row: Row) -> str:
+    level = row.metric.split("_")[0]
+    if level == "image":
+        parts = ["image level", "class forged"]
+    else:
+        reduction = {"image": "mean over images", "batch": "mean over batches", "pooled": "counts pooled"}
+        parts = ["pixel level", reduction[row.reduction]]
+        parts += ["class forged" if row.classes == "forged" else "mean of both classes"]
+        empty = {"skip": "left out", "zero": "0/0 counts 0", "one": "0/0 counts 1"}
+        parts += [f"images without forgery: {empty[row.empty_rule]}"]
+    parts += [f"threshold {row.threshold}" if row.threshold is not None else "no threshold"]
+    parts += [] if row.polarity == "normal" else [f"polarity {row.polarity}"]
+    parts += [f"border ignored: erode {row.border_ignore[0]}, dilate {row.border_ignore[1]}"] * bool(row.border_ignore)
+    parts += [] if row.perturbation == "none" else [f"after {row.perturbation}"]
+    return f"{row.protocol}: " + ", ".join(parts)
+
+
+def _table(title: str, rows: list[Row]) -> Table:
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    lines = []
+    for source in dict.fromkeys(row.source for row in rows):
+        own = {row.metric: row for row in rows if row.source == source}
+        images = max(row.n for row in own.values())
+        lines.append([source, str(images), *(_cell(own.get(metric), images) for metric in metrics)])
+    return Table(title, ["source", "n", *metrics], lines)
+
+
+def _cell(row: Row | None, images: int) -> str:
+    if row is None or row.value is None:
+        return MISSING
+    text = f"{row.value:.4f}"
+    if row.low is not None and row.high is not None:
+        text += f" [{row.low:.3f}, {row.high:.3f}]"
+    if row.n != images:
+        text += f" (n = {row.n})"
+    if row.paper_value is not None:
+        text += f" (paper {row.paper_value:.4f})"
+    return text
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
