@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SETTINGS := pyproject.toml setup.cfg
-DEMO_IMAGES := examples
+DEMO_IMAGES := examples/images
 DEMO_OUT := demo-report
 # processes of the test suite, one thread each
 WORKERS ?= 2

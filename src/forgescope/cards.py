@@ -19,7 +19,16 @@ CARD_FILE = "README.md"
 TAGS = ("forgescope", "image-forensics", "forgery-localization")
 ROW_KEYS = ("protocol", "source", "metric", "value")
 # how a number was made; part of the model-index, so that two numbers are compared only when these agree
-CONDITION_KEYS = ("reduction", "classes", "empty_rule", "threshold", "n")
+CONDITION_KEYS = (
+    "reduction",
+    "classes",
+    "empty_rule",
+    "threshold",
+    "polarity",
+    "border_ignore",
+    "perturbation",
+    "n",
+)
 
 
 def find_card(
