@@ -2,7 +2,8 @@
 
 Two of its tables disagree: Table 1 prints a recall of 69.30 for ICL-Net on BAGEL and 74.63 on average, Tables 2, 3
 and 4 print 67.30 and 74.13. Each average fits its own table; with precision 73.77 and F1 70.15, 67.30 is the one that
-fits a harmonic mean. Both are kept as printed; `paper_value` answers 67.30 and 74.13.
+fits a harmonic mean. Both are kept as printed; `paper_value` answers 67.30 and 74.13. The average F1 of TruFor in
+Table 1, 58.61, is not the mean of its four subsets, 57.91.
 
 Table 1 also mixes two averaging rules: ICL-Net and FOCAL satisfy IoU = F1 / (2 - F1), which holds for summed counts;
 MVSS-Net, TruFor, Mesorch and NFA-ViT do not, as means over images do not. The paper does not say which rule it uses.

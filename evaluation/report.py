@@ -1,5 +1,6 @@
 """Rows as JSON and as Markdown tables, each under a title that says how its numbers were computed."""
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -17,8 +18,8 @@ class Table:
 
     Args:
         title: the rule in words.
-        header: `source`, `n`, then the metrics.
-        lines: one list of cells a source.
+        header: `source`, `n`, then the metrics, without the level that the title names.
+        lines: one list of cells a source that has a number.
     """
 
     title: str
@@ -26,12 +27,18 @@ class Table:
     lines: list[list[str]]
 
 
-def to_tables(rows: Iterable[Row]) -> list[Table]:
-    """Group rows by rule and lay each group out with one line a source and one column a metric."""
+def to_tables(rows: Iterable[Row], *, intervals: bool = True) -> list[Table]:
+    """Group rows by rule and lay each group out with one line a source and one column a metric.
+
+    Args:
+        rows: the numbers; those that are not defined leave an empty cell, sources without any have no line.
+        intervals: add the bootstrap interval to each number.
+    """
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(_title(row), []).append(row)
-    return [_table(title, group) for title, group in groups.items()]
+    tables = [_table(title, group, intervals) for title, group in groups.items()]
+    return [table for table in tables if table.lines]
 
 
 def to_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
@@ -60,7 +67,8 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         part.write_text(text, encoding="utf-8")
         part.replace(target)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise OSError(f"cannot write {target}: {error.strerror or error}") from error
 
 
@@ -76,26 +84,27 @@ def _title(row: Row) -> str:
         parts += [f"images without forgery: {empty[row.empty_rule]}"]
     parts += [f"threshold {row.threshold}" if row.threshold is not None else "no threshold"]
     parts += [] if row.polarity == "normal" else [f"polarity {row.polarity}"]
-    parts += [f"border ignored: erode {row.border_ignore[0]}, dilate {row.border_ignore[1]}"] * bool(row.border_ignore)
+    if row.border_ignore is not None:
+        parts.append("border ignored: erode {}, dilate {}".format(*row.border_ignore))
     parts += [] if row.perturbation == "none" else [f"after {row.perturbation}"]
     return f"{row.protocol}: " + ", ".join(parts)
 
 
-def _table(title: str, rows: list[Row]) -> Table:
+def _table(title: str, rows: list[Row], intervals: bool) -> Table:
     metrics = list(dict.fromkeys(row.metric for row in rows))
     lines = []
-    for source in dict.fromkeys(row.source for row in rows):
+    for source in dict.fromkeys(row.source for row in rows if row.value is not None):
         own = {row.metric: row for row in rows if row.source == source}
         images = max(row.n for row in own.values())
-        lines.append([source, str(images), *(_cell(own.get(metric), images) for metric in metrics)])
-    return Table(title, ["source", "n", *metrics], lines)
+        lines.append([source, str(images), *(_cell(own.get(metric), images, intervals) for metric in metrics)])
+    return Table(title, ["source", "n", *(metric.split("_", 1)[1] for metric in metrics)], lines)
 
 
-def _cell(row: Row | None, images: int) -> str:
+def _cell(row: Row | None, images: int, intervals: bool) -> str:
     if row is None or row.value is None:
         return MISSING
     text = f"{row.value:.4f}"
-    if row.low is not None and row.high is not None:
+    if intervals and row.low is not None and row.high is not None:
         text += f" [{row.low:.3f}, {row.high:.3f}]"
     if row.n != images:
         text += f" (n = {row.n})"

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from forgescope.evaluation.counts import confusion_counts
 
 

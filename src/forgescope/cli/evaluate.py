@@ -135,10 +135,11 @@ def _report(
 
     console = Console()
     console.print("\n".join(notes), highlight=False, markup=False)
-    for content in to_tables(rows):
-        table = Table(*content.header, title=content.title, title_justify="left")
+    for content in to_tables(rows, intervals=False):
+        table = Table(*content.header)
         for cells in content.lines:
             table.add_row(*cells)
+        console.print(f"\n{content.title}", highlight=False, markup=False)
         console.print(table)
     if json_file:
         write_text(json_file, to_json(rows))

@@ -1,0 +1,104 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from forgescope.evaluation import protocols
+from forgescope.evaluation.perturbations import NONE, TABLE2, Perturbation, parse_perturbations
+
+
+@pytest.fixture
+def photo():
+    values = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    return Image.fromarray(values), (np.arange(60 * 80).reshape(60, 80) % 2).astype(np.uint8)
+
+
+def test_jpeg_is_one_compression_of_the_stated_quality(photo):
+    image, mask = photo
+    perturbed, kept = Perturbation(jpeg_quality=70).apply(image, mask)
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=70, subsampling="4:2:0")
+    assert np.array_equal(np.asarray(perturbed), np.asarray(Image.open(stream)))
+    assert kept is mask
+
+
+@pytest.mark.parametrize(("percent", "size"), [(10, (72, 54)), (20, (64, 48)), (40, (48, 36))])
+def test_a_crop_cuts_image_and_mask_at_the_same_place(photo, percent, size):
+    image, _ = photo
+    mask = np.asarray(image)[:, :, 0].copy()
+    perturbed, kept = Perturbation(crop_percent=percent).apply(image, mask, seed=3, name="a.png")
+    assert perturbed.size == size
+    assert np.array_equal(np.asarray(perturbed)[:, :, 0], kept)
+
+
+def test_the_place_of_a_crop_depends_on_seed_and_name_alone(photo):
+    image, mask = photo
+    crop = Perturbation(crop_percent=30)
+    first = np.asarray(crop.apply(image, mask, seed=1, name="a.png")[0])
+    assert np.array_equal(first, np.asarray(crop.apply(image, None, seed=1, name="a.png")[0]))
+    assert not np.array_equal(first, np.asarray(crop.apply(image, mask, seed=2, name="a.png")[0]))
+    assert not np.array_equal(first, np.asarray(crop.apply(image, mask, seed=1, name="b.png")[0]))
+
+
+def test_none_changes_nothing_and_one_pixel_survives_a_crop(photo):
+    image, mask = photo
+    assert NONE.apply(image, mask) == (image, mask)
+    dot, cut = Perturbation(crop_percent=40).apply(Image.new("RGB", (1, 1)), np.ones((1, 1), np.uint8))
+    assert dot.size == (1, 1)
+    assert cut.shape == (1, 1)
+
+
+def test_table2_has_the_rows_of_the_paper():
+    assert [one.name for one in TABLE2] == list(protocols.TABLE2)
+    assert parse_perturbations("table2") == TABLE2
+
+
+def test_names_are_read_back():
+    text = "none,jpeg:80,crop:20,jpeg:80+crop:20"
+    assert ",".join(one.name for one in parse_perturbations(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "blur:3", "jpeg", "jpeg:x", "jpeg:80.5", "crop:", "table3", "jpeg:80+blur:1"])
+def test_other_names_are_refused(text):
+    with pytest.raises(ValueError, match="expected table2, none, jpeg:80, crop:20"):
+        parse_perturbations(text)
+
+
+@pytest.mark.parametrize("values", [{"jpeg_quality": 0}, {"jpeg_quality": 101}, {"crop_percent": 100}])
+def test_values_out_of_range_are_refused(values):
+    with pytest.raises(ValueError, match="must (be 1 to 100|remove at least 0)"):
+        Perturbation(**values)
+
+
+def test_the_averages_of_the_paper_are_means_over_its_subsets():
+    wrong = [
+        (metric, method)
+        for metric, methods in protocols.TABLE1.items()
+        for method, values in methods.items()
+        if abs(sum(values[:4]) / 4 - values[4]) > 0.0061
+    ]
+    assert wrong == [("f1", "TruFor")]
+    for setting in ("in", "out"):
+        rows = [protocols.TABLE3[subset][setting] for subset in protocols.SUBSETS]
+        assert np.mean(rows, axis=0) == pytest.approx(protocols.TABLE3[protocols.AVERAGE][setting], abs=0.0061)
+
+
+def test_the_tables_agree_but_for_the_recall_on_bagel():
+    differing = []
+    for column, subset in enumerate((*protocols.SUBSETS, protocols.AVERAGE)):
+        for index, metric in enumerate(protocols.METRICS):
+            first = protocols.TABLE1[metric][protocols.METHOD][column]
+            if first != protocols.TABLE3[subset]["in"][index]:
+                differing.append((subset, metric, first, protocols.TABLE3[subset]["in"][index]))
+    assert differing == [("bagel", "recall", 69.30, 67.30), ("average", "recall", 74.63, 74.13)]
+    assert protocols.TABLE2["none"] == protocols.TABLE4["nothing"] == protocols.TABLE3["average"]["in"]
+
+
+def test_paper_values_are_fractions_of_one_where_the_paper_has_them():
+    assert protocols.paper_value("Kontext", "pixel_f1") == 0.8426
+    assert protocols.paper_value("bagel", "recall") == 0.673
+    assert protocols.paper_value("average", "iou", "jpeg:80+crop:20") == 0.6156
+    assert protocols.paper_value("kontext", "iou", "jpeg:80") is None
+    assert protocols.paper_value("coco", "f1") is None
+    assert protocols.paper_value("kontext", "image_auc") is None
