@@ -1,0 +1,233 @@
+"""One call: photograph in, `ForgeryReport` out. Command line, evaluation and Python users run this same code."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import PreTrainedModel
+
+from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
+
+from .decision import DecisionRule, image_score
+from .hub import EMBEDDED_CHECKPOINTS
+from .localize import Localizer, load_for_inference
+from .reading import DEFAULT_MAX_PIXELS, SMALLEST_EDGE, ImageReadError, ReadImage, as_read_image, read_image
+from .report import ForgeryReport, find_regions
+from .tiling import DEFAULT_OVERLAP
+
+ImageInput = str | os.PathLike | Image.Image
+# Photographs that wait to be examined together, in pixels: 32 million are 96 MB.
+MOST_WAITING_PIXELS = 32_000_000
+# Batches that are read ahead when photographs keep their sizes, to find some of one size.
+SIZES_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photograph that could not be examined: its path, and the reason in one sentence."""
+
+    path: str | None
+    error: str
+
+
+class Analyzer:
+    """A checkpoint ready to examine photographs.
+
+    Args:
+        model: embedded name, folder or Hub id (None: the embedded checkpoint); or a loaded model, which is used as it
+            is, with `processor`.
+        processor: processor of a loaded model.
+        device: torch device; None: a GPU when there is one.
+        dtype: "float32" or "bfloat16" (faster, thresholds were chosen in float32); "auto" is float32.
+        batch_size: see `Localizer`.
+        tile: see `Localizer`.
+        overlap: see `Localizer`.
+        threshold: replaces the checkpoint's `forged_threshold`, 0..1.
+        mask_threshold: replaces its `mask_threshold`, 0..1.
+        max_pixels: larger files count as decompression bombs.
+
+    Raises:
+        ValueError: unknown or unsuitable checkpoint, dtype, tile or threshold.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike | PreTrainedModel | None = None,
+        processor: ForgeryImageProcessor | None = None,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str = "auto",
+        batch_size: int | None = None,
+        tile: int | None = None,
+        overlap: int = DEFAULT_OVERLAP,
+        threshold: float | None = None,
+        mask_threshold: float | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ):
+        if not isinstance(model, PreTrainedModel):
+            self.name = str(model or EMBEDDED_CHECKPOINTS[0])
+            model, processor = load_for_inference(model, device, dtype)
+        elif processor is None:
+            raise ValueError("expected a processor with a loaded model: Analyzer(model, processor)")
+        else:
+            self.name = model.name_or_path or type(model).__name__
+        self.localizer = Localizer(model.eval(), processor, batch_size, tile, overlap)
+        self.max_pixels = max_pixels
+        self.rule = DecisionRule.from_config(model.config).with_thresholds(threshold, mask_threshold)
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic of the forward pass, such as `float32`."""
+        return str(self.localizer.model.dtype).removeprefix("torch.")
+
+    def analyze(self, image: ImageInput) -> ForgeryReport:
+        """Examine one photograph.
+
+        Args:
+            image: path or PIL image of any mode.
+
+        Returns:
+            The report.
+
+        Raises:
+            ImageReadError: a file or image that cannot be examined.
+            ValueError: the model returned values that are not numbers.
+        """
+        return next(self.analyze_many([image]))
+
+    def analyze_many(self, images: Iterable[ImageInput]) -> Iterator[ForgeryReport]:
+        """Examine photographs in batches, lazily and in their order.
+
+        Args:
+            images: paths or PIL images.
+
+        Yields:
+            One report an image, equal to `analyze` on it.
+
+        Raises:
+            ImageReadError: at the first file that cannot be examined; `results` goes on.
+        """
+        for result in self.results(images):
+            if isinstance(result, Failure):
+                raise ImageReadError(result.error)
+            yield result
+
+    def results(self, images: Iterable[ImageInput]) -> Iterator[ForgeryReport | Failure]:
+        """Examine photographs as `analyze_many` does; one that fails becomes a `Failure` and the rest go on."""
+        for window in self._windows(images):
+            good = [(path, read) for path, read in window if isinstance(read, ReadImage)]
+            maps = iter(self._maps_or_errors([read.image for _, read in good]))
+            for path, read in window:
+                if isinstance(read, ReadImage):
+                    yield self._result(path, read, next(maps))
+                else:
+                    yield Failure(path, str(read))
+
+    def probability_maps(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
+        """Compute the probability of each pixel to be forged: (H, W) float32 for each image, see `Localizer`."""
+        return self.localizer.probability_maps(images)
+
+    def _windows(self, images: Iterable[ImageInput]) -> Iterator[list[tuple[str | None, ReadImage | ImageReadError]]]:
+        """Read photographs ahead, enough to fill batches of one size and not more memory than stated."""
+        most = self.localizer.batch_size * (SIZES_AHEAD if self.localizer.native else 1)
+        window: list[tuple[str | None, ReadImage | ImageReadError]] = []
+        pixels = 0
+        for image in images:
+            path = None if isinstance(image, Image.Image) else os.fspath(image)
+            read: ReadImage | ImageReadError
+            try:
+                read = as_read_image(image) if isinstance(image, Image.Image) else read_image(image, self.max_pixels)
+                pixels += read.image.width * read.image.height
+            except ImageReadError as error:
+                read = error
+            window.append((path, read))
+            if len(window) >= most or pixels >= MOST_WAITING_PIXELS:
+                yield window
+                window, pixels = [], 0
+        if window:
+            yield window
+
+    def _maps_or_errors(self, photos: list[Image.Image]) -> list[np.ndarray | Exception]:
+        """Map a window; when that fails, photograph by photograph, so that one does not take the others with it."""
+        try:
+            return list(self.probability_maps(photos))
+        except (RuntimeError, MemoryError, ValueError):
+            maps: list[np.ndarray | Exception] = []
+            for photo in photos:
+                try:
+                    maps += self.probability_maps([photo])
+                except (RuntimeError, MemoryError, ValueError) as error:
+                    maps.append(error)
+            return maps
+
+    def _result(self, path: str | None, read: ReadImage, mapped: np.ndarray | Exception) -> ForgeryReport | Failure:
+        if isinstance(mapped, Exception):
+            size = f"{read.image.width} x {read.image.height} pixels"
+            return Failure(path, f"{path or 'image'}: the model failed on {size} ({mapped})")
+        try:
+            return self._report(path, read, mapped)
+        except ValueError as error:
+            return Failure(path, f"{path or 'image'}: {error}")
+
+    def _report(self, path: str | None, read: ReadImage, probability_map: np.ndarray) -> ForgeryReport:
+        score = image_score(probability_map, self.rule.score_top_fraction)
+        mask = (probability_map >= self.rule.mask_threshold).view(np.uint8)
+        too_small = min(read.image.size) < SMALLEST_EDGE
+        return ForgeryReport(
+            verdict="inconclusive" if too_small else self.rule.verdict(score),
+            score=score,
+            mask=mask,
+            regions=find_regions(mask, probability_map),
+            attribution=None,
+            explanation=None,
+            model=self.name,
+            forged_fraction=float(np.count_nonzero(mask) / mask.size),
+            probability_map=probability_map,
+            rule=self.rule,
+            notes=[*read.notes, self.localizer.describe(read.image)],
+            precision=self.precision,
+            path=path,
+            image=read.image,
+        )
+
+
+def analyze(
+    image: ImageInput, model: str | os.PathLike | PreTrainedModel | None = None, **settings: Any
+) -> ForgeryReport:
+    """Examine one photograph; the checkpoint is kept for the next call.
+
+    Args:
+        image: path or PIL image of any mode.
+        model: embedded name, folder, Hub id or loaded model; None: the embedded checkpoint.
+        **settings: arguments of `Analyzer`, such as `device`, `dtype`, `tile` or `threshold`.
+
+    Returns:
+        The report: verdict, score, mask, regions and `overlay()`.
+
+    Raises:
+        ImageReadError: a file or image that cannot be examined.
+        ValueError: unknown or unsuitable checkpoint or settings.
+    """
+    if isinstance(model, PreTrainedModel):
+        return Analyzer(model, **settings).analyze(image)
+    name = None if model is None else os.fspath(model)
+    return _kept_analyzer(name, _changed_at(name), **settings).analyze(image)
+
+
+@lru_cache(maxsize=1)
+def _kept_analyzer(model: str | None, changed_at: int, **settings: Any) -> Analyzer:
+    return Analyzer(model, **settings)
+
+
+def _changed_at(model: str | None) -> int:
+    """Time of the last change of a checkpoint folder's files, so that a retrained one is loaded again."""
+    folder = Path(model).expanduser() if model else None
+    if folder is None or not folder.is_dir():
+        return 0
+    return max((file.stat().st_mtime_ns for file in folder.iterdir()), default=0)
