@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .appearance import encode_jpeg, recompress
-from .manipulation_config import ManipulationConfig
+from .manipulation_config import Drawn, ManipulationConfig
 
 # A photograph whose shorter side is below this (pixels) holds no region worth forging.
 MIN_PHOTO_SIDE = 48
@@ -18,9 +18,7 @@ MIN_PHOTO_SIDE = 48
 PNG_COMPRESSION = 1
 
 
-def frame_photo(
-    photo: np.ndarray, config: ManipulationConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, dict[str, object]]:
+def frame_photo(photo: np.ndarray, config: ManipulationConfig, rng: np.random.Generator) -> tuple[np.ndarray, Drawn]:
     """Cut a random frame out of a photograph, at its own resolution or resampled.
 
     Args:
@@ -40,14 +38,7 @@ def frame_photo(
     longest = config.max_side * rng.uniform(config.min_side_share, 1.0)
     aspect = width / height * (1.0 + rng.uniform(-config.aspect_jitter, config.aspect_jitter))
     frame = np.array([longest / max(aspect, 1.0), longest * min(aspect, 1.0)])
-    largest_ratio = float(min(height / frame[0], width / frame[1]))
-    smallest_ratio = config.min_crop_share * max(height, width) / longest
-    ratio = max(
-        float(np.exp(rng.uniform(np.log(1 / config.max_enlargement), np.log(max(1.0, largest_ratio))))), smallest_ratio
-    )
-    if rng.random() < config.intact_probability and smallest_ratio <= 1.0:
-        ratio = 1.0
-    ratio = min(ratio, max(largest_ratio, 1 / config.max_enlargement))
+    ratio = _draw_reduction((height, width), frame, config, rng)
     crop = np.minimum(np.rint(frame * ratio), [height, width]).astype(int)
     top, left = (int(rng.integers(0, free + 1)) for free in np.array([height, width]) - crop)
     image = photo[top : top + crop[0], left : left + crop[1]]
@@ -56,7 +47,7 @@ def frame_photo(
         image = cv2.resize(
             image, (int(size[1]), int(size[0])), interpolation=cv2.INTER_AREA if ratio > 1 else cv2.INTER_CUBIC
         )
-    drawn: dict[str, object] = {"crop": [top, left, int(crop[0]), int(crop[1])], "reduction": round(ratio, 4)}
+    drawn: Drawn = {"crop": [top, left, int(crop[0]), int(crop[1])], "reduction": round(ratio, 4)}
     if rng.random() < config.host_jpeg_probability:
         quality, subsampling = draw_compression(config.history_quality, config, rng)
         image = recompress(image, quality, subsampling)
@@ -64,15 +55,28 @@ def frame_photo(
     return np.ascontiguousarray(image), drawn
 
 
+def _draw_reduction(
+    shape: tuple[int, int], frame: np.ndarray, config: ManipulationConfig, rng: np.random.Generator
+) -> float:
+    """Draw how many pixels of the photograph become one pixel of the frame (H, W), along each side."""
+    largest = float(min(shape / frame))
+    smallest = config.min_crop_share * max(shape) / float(max(frame))
+    low, high = 1 / config.max_enlargement, max(1.0, largest)
+    ratio = max(float(np.exp(rng.uniform(np.log(low), np.log(high)))), smallest)
+    if rng.random() < config.intact_probability and smallest <= 1.0:
+        ratio = 1.0
+    return min(ratio, high)
+
+
 def finish(
     image: np.ndarray, masks: list[np.ndarray], config: ManipulationConfig, rng: np.random.Generator
-) -> tuple[bytes, str, list[np.ndarray], dict[str, object]]:
+) -> tuple[bytes, str, list[np.ndarray], Drawn]:
     """Resize (sometimes) and encode a finished image.
 
     Returns:
         The file's bytes, its suffix (`.png` or `.jpg`), the masks at the final size, and what was drawn.
     """
-    drawn: dict[str, object] = {}
+    drawn: Drawn = {}
     if rng.random() < config.resize_probability:
         factor = rng.uniform(*config.resize)
         size = tuple(max(32, round(side * factor)) for side in image.shape[1::-1])

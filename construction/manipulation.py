@@ -16,7 +16,7 @@ from PIL import Image
 from .appearance import add_noise, blend, soft_alpha
 from .filling import fill_region, regenerate_frame
 from .framing import finish, frame_photo
-from .manipulation_config import FORMATS, LABELS, MASK_KINDS, TASKS, ManipulationConfig, draw_weighted
+from .manipulation_config import FORMATS, LABELS, MASK_KINDS, TASKS, Drawn, ManipulationConfig, draw_weighted
 from .masks import draw_mask
 from .pasting import paste_regions
 
@@ -46,7 +46,7 @@ class Manipulation:
     ai_mask: np.ndarray
     label: int
     task: str
-    parameters: dict[str, object]
+    parameters: Drawn
     encoded: bytes
     suffix: str
 
@@ -92,17 +92,14 @@ def manipulate(
     if task == "splicing" and donor is None:
         raise ValueError("splicing needs a donor: pass a second photograph as `donor`")
     host, parameters = frame_photo(np.asarray(photo.convert("RGB")), config, rng)
-    image, mask = host, np.zeros(host.shape[:2], np.uint8)
-    if task == "copy_move":
-        image, mask, drawn = paste_regions(host, None, config, rng)
-        parameters.update(drawn)
-    elif task == "splicing":
-        source, donor_frame = frame_photo(np.asarray(donor.convert("RGB")), config, rng)
-        image, mask, drawn = paste_regions(host, source, config, rng)
-        parameters.update(drawn, donor=donor_frame)
-    elif task != "authentic":
+    drawn: Drawn = {}
+    if task == "authentic":
+        image, mask = host, np.zeros(host.shape[:2], np.uint8)
+    elif task in ("copy_move", "splicing"):
+        image, mask, drawn = _paste(host, donor if task == "splicing" else None, config, rng)
+    else:
         image, mask, drawn = _inpaint(host, task == "inpainting_blended", config, rng, inpainter)
-        parameters.update(drawn)
+    parameters.update(drawn)
     ai_mask = {"inpainting": np.ones_like(mask), "inpainting_blended": mask}.get(task, np.zeros_like(mask))
     encoded, suffix, (mask, ai_mask), drawn = finish(image, [mask, ai_mask], config, rng)
     parameters.update(drawn)
@@ -110,16 +107,27 @@ def manipulate(
     return Manipulation(decoded, mask, ai_mask, LABELS[task], task, parameters, encoded, suffix)
 
 
+def _paste(
+    host: np.ndarray, donor: Image.Image | None, config: ManipulationConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, Drawn]:
+    """Copy-move, or splicing from a random frame of a donor."""
+    if donor is None:
+        return paste_regions(host, None, config, rng)
+    source, frame = frame_photo(np.asarray(donor.convert("RGB")), config, rng)
+    image, mask, drawn = paste_regions(host, source, config, rng)
+    return image, mask, {**drawn, "donor": frame}
+
+
 def _inpaint(
     host: np.ndarray, blended: bool, config: ManipulationConfig, rng: np.random.Generator, inpainter: Inpainter | None
-) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+) -> tuple[np.ndarray, np.ndarray, Drawn]:
     """Fill a region; the frame around it is the original when `blended`, else regenerated."""
     mask, kind = draw_mask(host, draw_weighted(config.fill_mask_weights, rng), config.fill_area, rng)
     if kind == "object":
         size = 2 * int(rng.integers(config.fill_dilation[0], config.fill_dilation[1] + 1)) + 1
         grown = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
         mask = grown if grown.mean() <= config.fill_area[1] else mask
-    drawn: dict[str, object] = {"mask_kind": kind}
+    drawn: Drawn = {"mask_kind": kind}
     if inpainter is not None:
         frame = _call_inpainter(inpainter, host, mask)
         drawn["fill"] = "callable"
@@ -140,11 +148,11 @@ def _inpaint(
 
 def _fill(
     host: np.ndarray, mask: np.ndarray, config: ManipulationConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, dict[str, object]]:
+) -> tuple[np.ndarray, Drawn]:
     method = draw_weighted(config.fill_weights, rng)
     radius = int(rng.integers(config.fill_radius[0], config.fill_radius[1] + 1))
     frame = fill_region(host, mask, method, radius, rng)
-    drawn: dict[str, object] = {"fill": method, "fill_radius": radius}
+    drawn: Drawn = {"fill": method, "fill_radius": radius}
     if rng.random() < config.fill_noise_probability:
         noise = rng.uniform(*config.noise)
         frame = np.where(mask[..., None] == 1, add_noise(frame, noise, rng), frame)

@@ -5,10 +5,14 @@ The kinds and their labels come from GAMMA (section 3.2, Table 1). None of the r
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from .filling import FILL_METHODS
+
+# What was drawn for one image, by name; ready for JSON.
+Drawn = dict[str, Any]
 
 TASKS = ("authentic", "copy_move", "splicing", "inpainting", "inpainting_blended")
 # GAMMA Table 1, column "Cls.": only images that hold generated content are fake.
@@ -140,6 +144,9 @@ class ManipulationConfig:
         for name, (low, high) in (("area", self.area), ("fill_area", self.fill_area)):
             if not 0.0 < low <= high <= MAX_AREA:
                 raise ValueError(f"{name} must lie in (0, {MAX_AREA}], got {(low, high)}")
+        for name, (low, high) in (("history_quality", self.history_quality), ("jpeg_quality", self.jpeg_quality)):
+            if not 1 <= low <= high <= 100:
+                raise ValueError(f"{name} must lie in 1..100, got {(low, high)}")
         if self.max_side < 64:
             raise ValueError(f"max_side must be at least 64 pixels, got {self.max_side}")
         if self.image_format not in FORMATS:

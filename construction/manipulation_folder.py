@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .framing import encode_png
-from .manipulation import Inpainter, ManipulationConfig, draw_task, manipulate
+from .manipulation import Inpainter, Manipulation, ManipulationConfig, draw_task, manipulate
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 # A photograph that cannot be used is replaced by another one this often before the item is given up.
@@ -30,6 +31,8 @@ PHOTO_TRIES = 10
 # Items handed to one process at a time: large enough to hide the queue, small enough to lose little when killed.
 CHUNK = 8
 
+# Index of an item, its row (None when it could not be made), and the photographs that failed with the reason.
+Outcome = tuple[int, dict[str, Any] | None, dict[str, str]]
 ReadPhoto = Callable[[Path], Image.Image]
 
 
@@ -60,7 +63,7 @@ class FolderJob:
 class FolderResult:
     """Outcome of a run: rows of metadata.jsonl, items made now, failed photographs with reasons, items not made."""
 
-    rows: list[dict[str, object]]
+    rows: list[dict[str, Any]]
     made: int
     failed_photos: dict[str, str]
     missing: list[int]
@@ -109,7 +112,7 @@ def write_manipulations(job: FolderJob, count: int, num_proc: int = 1) -> Folder
     missing: list[int] = []
     partial_file = job.out / ".metadata.partial.jsonl"
     with partial_file.open("w", encoding="utf-8") as log:
-        log.writelines(json.dumps(row, sort_keys=True) + "\n" for row in rows.values())
+        log.writelines(json.dumps(row) + "\n" for row in rows.values())
         progress = tqdm(
             _run(job, wanted, num_proc), total=len(wanted), desc="manipulations", unit="image", disable=None
         )
@@ -119,16 +122,16 @@ def write_manipulations(job: FolderJob, count: int, num_proc: int = 1) -> Folder
                 missing.append(index)
                 continue
             rows[index] = row
-            log.write(json.dumps(row, sort_keys=True) + "\n")
+            log.write(json.dumps(row) + "\n")
             log.flush()
     ordered = [rows[index] for index in sorted(rows)]
-    text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in ordered)
+    text = "".join(json.dumps(row) + "\n" for row in ordered)
     write_atomically(job.out / "metadata.jsonl", text.encode())
     partial_file.unlink()
     return FolderResult(ordered, len(wanted) - len(missing), dict(sorted(failed.items())), sorted(missing))
 
 
-def make_item(job: FolderJob, index: int) -> tuple[int, dict[str, object] | None, dict[str, str]]:
+def make_item(job: FolderJob, index: int) -> Outcome:
     """Make and save one item.
 
     Returns:
@@ -173,7 +176,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _run(job: FolderJob, wanted: list[int], num_proc: int) -> Iterator[tuple]:
+def _run(job: FolderJob, wanted: list[int], num_proc: int) -> Iterator[Outcome]:
     """Yield the outcome of each item, in any order."""
     if num_proc == 1:
         yield from map(partial(make_item, job), wanted)
@@ -186,7 +189,7 @@ def _run(job: FolderJob, wanted: list[int], num_proc: int) -> Iterator[tuple]:
             yield from future.result()
 
 
-def _make_chunk(job: FolderJob, indices: list[int]) -> list[tuple]:
+def _make_chunk(job: FolderJob, indices: list[int]) -> list[Outcome]:
     return [make_item(job, index) for index in indices]
 
 
@@ -195,9 +198,10 @@ def _draw_donor(count: int, host: int, rng: np.random.Generator) -> int:
     return host if count == 1 else (host + 1 + int(rng.integers(count - 1))) % count
 
 
-def _save(job: FolderJob, index: int, made, photos: tuple[str, str | None]) -> dict[str, object]:
+def _save(job: FolderJob, index: int, made: Manipulation, photos: tuple[str, str | None]) -> dict[str, Any]:
     name = f"{index:06d}"
-    row = {
+    # `file_name` comes first: imagefolder (datasets 5.2) gives that file to the first image column it meets.
+    row: dict[str, Any] = {
         "file_name": f"images/{name}{made.suffix}",
         "mask_file_name": f"masks/{name}.png",
         "ai_mask_file_name": f"ai_masks/{name}.png",
@@ -238,9 +242,9 @@ def _prepare(job: FolderJob) -> None:
         raise ValueError(f"{job.out} was begun with other {', '.join(changed)}: use the same or another folder")
 
 
-def _finished_rows(out: Path) -> dict[int, dict[str, object]]:
+def _finished_rows(out: Path) -> dict[int, dict[str, Any]]:
     """Rows of items whose files are all there; an incomplete last line of an interrupted run is dropped."""
-    rows: dict[int, dict[str, object]] = {}
+    rows: dict[int, dict[str, Any]] = {}
     for name in ("metadata.jsonl", ".metadata.partial.jsonl"):
         path = out / name
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:

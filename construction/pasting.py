@@ -16,13 +16,13 @@ from .appearance import (
     soft_alpha,
 )
 from .framing import draw_compression
-from .manipulation_config import ManipulationConfig, draw_weighted
+from .manipulation_config import Drawn, ManipulationConfig, draw_weighted
 from .masks import draw_mask, ellipse_mask
 
 
 def paste_regions(
     host: np.ndarray, donor: np.ndarray | None, config: ManipulationConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+) -> tuple[np.ndarray, np.ndarray, Drawn]:
     """Paste one region of the donor, or one or several copies of a region of the host itself.
 
     Args:
@@ -46,7 +46,7 @@ def paste_regions(
     while donor is None and count < config.copies and rng.random() < 0.2:
         count += 1
     image, total = host, np.zeros(host.shape[:2], np.uint8)
-    pastes = []
+    pastes: list[Drawn] = []
     for _ in range(count):
         avoid = np.maximum(total, cut) if donor is None else total
         layer, mask, drawn = _find_placement(image, source, cut, avoid, donor is None, config, rng)
@@ -62,7 +62,7 @@ def paste_regions(
 
 def _replace_side(
     host: np.ndarray, donor: np.ndarray, config: ManipulationConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+) -> tuple[np.ndarray, np.ndarray, Drawn]:
     """Replace one side of the host (a sky, a wall) by the same side of the donor."""
     mask, kind = draw_mask(host, "border", config.area, rng)
     layer, history = _degrade(donor, True, config, rng)
@@ -82,7 +82,7 @@ def _find_placement(
     same: bool,
     config: ManipulationConfig,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+) -> tuple[np.ndarray, np.ndarray, Drawn]:
     """Try positions until one keeps the share within bounds, avoids `avoid` and changes the picture visibly."""
     transform = _draw_transform(host, cut, config, rng)
     x, y, width, height = cv2.boundingRect(cut)
@@ -108,9 +108,7 @@ def _find_placement(
     return layer, mask, {**transform, "matrix": np.round(matrix, 4).tolist()}
 
 
-def _draw_transform(
-    host: np.ndarray, cut: np.ndarray, config: ManipulationConfig, rng: np.random.Generator
-) -> dict[str, object]:
+def _draw_transform(host: np.ndarray, cut: np.ndarray, config: ManipulationConfig, rng: np.random.Generator) -> Drawn:
     """Draw scale, angle, flip and interpolation; the scale keeps the pasted share within the bounds."""
     share = cut.sum() / (host.shape[0] * host.shape[1])
     scale = 1.0
@@ -149,9 +147,9 @@ def _draw_target(
 
 def _degrade(
     source: np.ndarray, foreign: bool, config: ManipulationConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, dict[str, object]]:
+) -> tuple[np.ndarray, Drawn]:
     """Give the pasted region a history of its own: JPEG (donors only), noise, blur, brightness."""
-    drawn: dict[str, object] = {}
+    drawn: Drawn = {}
     if foreign and rng.random() < config.donor_jpeg_probability:
         quality, subsampling = draw_compression(config.history_quality, config, rng)
         source = recompress(source, quality, subsampling)
@@ -173,7 +171,7 @@ def _degrade(
 
 def _adapt(
     layer: np.ndarray, mask: np.ndarray, host: np.ndarray, config: ManipulationConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, dict[str, object]]:
+) -> tuple[np.ndarray, Drawn]:
     """Match the colours of the placed region to the place it covers (sometimes)."""
     if rng.random() >= config.colour_match_probability:
         return layer, {}

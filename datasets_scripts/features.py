@@ -152,7 +152,7 @@ def _parse_label(label: object, where: str) -> int | None:
     if label in LABEL_NAMES:
         return LABEL_NAMES.index(str(label))
     if label is None or (label in (0, 1) and not isinstance(label, bool)):
-        return label  # type: ignore[return-value]
+        return label
     raise ValueError(f"{where} has label {label!r}: expected 0, 1, {', '.join(LABEL_NAMES)} or null")
 
 

@@ -84,7 +84,7 @@ def make_examples(out: Path) -> None:
         }
         write_atomically(out / row["file_name"], made.encoded)
         write_atomically(out / row["mask_file_name"], encode_png(made.mask * 255))
-        rows.append(json.dumps(row, sort_keys=True))
+        rows.append(json.dumps(row))
     write_atomically(out / "metadata.jsonl", "".join(f"{row}\n" for row in rows).encode())
 
 
