@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig, SegformerConfig
+from transformers.configuration_utils import SubConfigSpec
 
 # MiT-B4, the encoder of SegFormer-B4, which section 5.1 names; sizes from the SegFormer paper, table 6.
 MIT_B4 = {
@@ -86,7 +87,7 @@ class ICLNetConfig(PreTrainedConfig):
     """
 
     model_type = "iclnet"
-    sub_configs_defaults = {"encoder_config": SegformerConfig}  # noqa: RUF012 (transformers reads this form)
+    sub_configs_defaults = {"encoder_config": SubConfigSpec(config_class=SegformerConfig)}  # noqa: RUF012 (transformers reads this form)
     keys_to_ignore_at_inference = ["loss_contrastive", "loss_dice", "loss_focal"]  # noqa: RUF012
 
     encoder_config: dict | PreTrainedConfig | None = None
