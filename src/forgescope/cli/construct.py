@@ -40,7 +40,9 @@ def manipulations(
     from forgescope.construction.manipulation_folder import FolderJob, find_photos, write_manipulations
 
     config = ManipulationConfig(max_side=max_side, image_format=image_format)
-    config = config.with_tasks(kinds and [kind.strip() for kind in kinds.split(",")], authentic_fraction)
+    config = config.with_tasks(
+        None if kinds is None else [kind.strip() for kind in kinds.split(",")], authentic_fraction
+    )
     job = FolderJob(find_photos(photos), out, seed, config, read_photo)
     result = write_manipulations(job, count, num_proc)
     typer.echo(f"{len(result.rows)} images in {out} ({result.made} made now)")
