@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 __version__ = "0.1.0"
+__all__ = ["Analyzer", "ForgeryReport", "analyze"]
 
 # Registering needs torch and transformers, seconds that `forgescope --help` and shell completion must not cost: under
 # the command line the verb that loads a model registers (hub.py).
@@ -14,3 +15,7 @@ if Path(sys.argv[0] if sys.argv else "").stem != "forgescope":
     from forgescope.auto import register_auto_classes
 
     register_auto_classes()
+
+    # also keeps the name `forgescope.analyze` for the function: a later import of the module of the same name finds
+    # it loaded and does not put the module in the function's place
+    from forgescope.analyze import Analyzer, ForgeryReport, analyze

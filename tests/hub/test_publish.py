@@ -65,7 +65,7 @@ def run_child(script, *arguments, endpoint):
         "OMP_NUM_THREADS": "1",
     }
     child = subprocess.run(
-        [sys.executable, "-P", str(HERE / script), *map(str, arguments)],
+        [sys.executable, str(HERE / script), *map(str, arguments)],
         env=environment,
         cwd=HERE.parents[1],
         capture_output=True,
