@@ -155,7 +155,8 @@ class ForgeryImageProcessor(TorchvisionBackend):
     def process_image(self, image: ImageInput, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Convert one image to a (3, H, W) tensor, uint8 from PIL; EXIF orientation applied."""
         if isinstance(image, Image.Image):
-            image = to_upright_rgb(image)
+            # converting again would copy: 150 MB for a photograph of 50 megapixels
+            image, kwargs["do_convert_rgb"] = to_upright_rgb(image), False
         return super().process_image(image, *args, **kwargs)
 
     def _preprocess_image_like_inputs(
@@ -289,7 +290,9 @@ class ForgeryImageProcessor(TorchvisionBackend):
         """
         maps = []
         for logits in self._logits_at_size(outputs, target_sizes):
-            maps.append(logits[0].sigmoid() if logits.shape[0] == 1 else 1 - logits.softmax(dim=0)[0])
+            # in place where it can be: the map of a large photograph is a fifth of a gigabyte
+            sigmoid = torch.sigmoid if target_sizes is None else torch.sigmoid_
+            maps.append(sigmoid(logits[0]) if logits.shape[0] == 1 else 1 - logits.softmax(dim=0)[0])
         return maps
 
     def post_process_semantic_segmentation(

@@ -1,0 +1,155 @@
+"""`forgescope detect`: examine photographs, write masks, overlays and a report."""
+
+import os
+from collections import Counter
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from forgescope.analyze import Analyzer
+    from forgescope.results import ResultsFolder
+
+# Up to this many photographs are listed one by one; the report has them all.
+MOST_LISTED = 20
+
+
+class ReportFormat(str, Enum):
+    """What is written beside report.jsonl."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    HTML = "html"
+
+
+class Precision(str, Enum):
+    """Arithmetic of the forward pass."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+def detect(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders or patterns.")],
+    model: Annotated[
+        str | None, typer.Option(help="Checkpoint folder or Hub id; default: the embedded iclnet-mini.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for report, masks and overlays.")] = Path("forgescope-report"),
+    report_format: Annotated[
+        ReportFormat, typer.Option("--format", help="Written beside report.jsonl: nothing, a table, or a web page.")
+    ] = ReportFormat.JSONL,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
+    dtype: Annotated[Precision, typer.Option(help="bfloat16 is faster; auto is float32.")] = Precision.AUTO,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images or tiles in one forward pass.")] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Score from which an image is forged; default: the checkpoint's."),
+    ] = None,
+    mask_threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is; default: the checkpoint's.")
+    ] = None,
+    tile: Annotated[
+        int | None, typer.Option(min=1, help="Examine at full resolution, in tiles of this many pixels.")
+    ] = None,
+    overlap: Annotated[int | None, typer.Option(min=0, help="Pixels that tiles share.")] = None,
+    recursive: Annotated[bool, typer.Option(help="Descend into folders of folders.")] = True,
+    overlay: Annotated[bool, typer.Option(help="Write overlay pictures.")] = True,
+    overwrite: Annotated[bool, typer.Option(help="Examine files again that the report already has.")] = False,
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Refuse larger images, width x height.")] = None,
+) -> None:
+    """Examine photographs: verdict, score, forged share, mask and overlay of each.
+
+    Exit status: 0 all examined, 1 some failed (they are named), 2 wrong usage.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    from forgescope.analyze import Analyzer
+    from forgescope.discovery import find_images
+    from forgescope.results import ResultsFolder
+
+    images = find_images(paths, recursive, leave_out=out)
+    if not images:
+        raise ValueError(f"no image found in {', '.join(paths)}: expected image files, folders or patterns")
+    disable_progress_bar()
+    optional = {"tile": tile, "overlap": overlap, "max_pixels": max_pixels}
+    analyzer = Analyzer(
+        model,
+        device=device,
+        dtype=dtype.value,
+        batch_size=batch_size,
+        threshold=threshold,
+        mask_threshold=mask_threshold,
+        **{name: value for name, value in optional.items() if value is not None},
+    )
+    results = ResultsFolder(out, _settings(analyzer), overwrite)
+    waiting = [image for image in images if not results.done(image)]
+    if len(waiting) < len(images):
+        typer.echo(f"{len(images) - len(waiting)} already examined (--overwrite examines them again)")
+    try:
+        rows = _run(analyzer, results, waiting, overlay)
+        page = _write_presentation(results, report_format)
+    except OSError as error:
+        typer.echo(f"error: cannot write to {results.folder}: {error.strerror or error}", err=True)
+        typer.echo(f"{len(results.rows)} rows are kept in {results.journal}; run again to go on from there", err=True)
+        raise typer.Exit(1) from error
+    _summarize(results, rows, page)
+
+
+def _settings(analyzer: "Analyzer") -> dict[str, Any]:
+    localizer = analyzer.localizer
+    return {
+        "model": analyzer.name,
+        "precision": analyzer.precision,
+        "rule": analyzer.rule.describe(),
+        "tile": localizer.tile if localizer.native else None,
+    }
+
+
+def _run(analyzer: "Analyzer", results: "ResultsFolder", images: list[str], overlay: bool) -> list[dict[str, Any]]:
+    from tqdm.auto import tqdm
+
+    from forgescope.analyze import Failure
+
+    rows = []
+    for path, result in zip(
+        images, tqdm(analyzer.results(images), total=len(images), unit="image", disable=None), strict=True
+    ):
+        if isinstance(result, Failure):
+            rows.append(results.add_failure(path, result.error))
+        else:
+            rows.append(results.add(result, overlay))
+    return rows
+
+
+def _write_presentation(results: "ResultsFolder", report_format: ReportFormat) -> Path:
+    if report_format is ReportFormat.CSV:
+        return results.write_csv()
+    if report_format is ReportFormat.HTML:
+        from forgescope.html_report import write_html
+
+        return write_html(results)
+    return results.journal
+
+
+def _summarize(results: "ResultsFolder", rows: list[dict[str, Any]], page: Path) -> None:
+    """Print what was found and where it lies; exit status 1 when a photograph failed."""
+    failed = [row for row in rows if row["error"] is not None]
+    good = [row for row in rows if row["error"] is None]
+    for row in good if len(good) <= MOST_LISTED else ():
+        typer.echo(
+            f"{row['verdict']:<12}  score {row['score']:.3f}  forged {row['forged_fraction']:6.2%}  {row['path']}"
+        )
+    for row in failed:
+        typer.echo(f"failed: {row['error']}", err=True)
+    counts = Counter(row["verdict"] for row in good)
+    found = ", ".join(f"{counts[name]} {name}" for name in ("forged", "inconclusive", "authentic"))
+    typer.echo(f"{len(rows)} examined: {found}, {len(failed)} failed")
+    typer.echo(f"report:   {os.path.relpath(page)}")
+    for folder in ("masks", "overlays"):
+        if (results.folder / folder).is_dir():
+            typer.echo(f"{folder + ':':<9} {os.path.relpath(results.folder / folder)}{os.sep}")
+    if failed:
+        raise typer.Exit(1)

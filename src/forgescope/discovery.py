@@ -1,0 +1,60 @@
+"""From what a user names, files, folders and patterns, to a list of image files."""
+
+import glob
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .reading import IMAGE_SUFFIXES
+
+logger = logging.getLogger(__name__)
+
+
+def find_images(paths: Sequence[str], recursive: bool = True, leave_out: Path | None = None) -> list[str]:
+    """List the image files that paths stand for.
+
+    A named file is always listed, whatever its suffix and also when it is missing, so that its error is reported.
+    Folders and patterns give files with an image suffix in any case; hidden files and folders are skipped.
+
+    Args:
+        paths: files, folders, or patterns with `*`, `?`, `[...]` or `**`.
+        recursive: descend into the folders of folders.
+        leave_out: folder whose files are not listed (earlier results).
+
+    Returns:
+        Paths as the user wrote them, joined with what was found; each file once, in the order of `paths`, sorted
+        within a folder or pattern.
+    """
+    skipped = os.path.abspath(leave_out) if leave_out is not None else None
+    found: dict[str, str] = {}
+    for path in paths:
+        for image in _expand(path, recursive):
+            absolute = os.path.abspath(image)
+            if skipped is None or os.path.commonpath([skipped, absolute]) != skipped:
+                found.setdefault(absolute, image)
+    return list(found.values())
+
+
+def _expand(path: str, recursive: bool) -> Iterator[str]:
+    if os.path.isdir(path):
+        yield from _walk(path, recursive)
+    elif os.path.lexists(path) or not glob.has_magic(path):
+        yield path
+    else:
+        for match in sorted(glob.glob(path, recursive=True)):
+            if os.path.isdir(match):
+                yield from _walk(match, recursive)
+            elif _is_image_name(match):
+                yield match
+
+
+def _walk(folder: str, recursive: bool) -> Iterator[str]:
+    for root, folders, files in os.walk(folder, onerror=lambda error: logger.warning("cannot be listed: %s", error)):
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
+        yield from (os.path.join(root, name) for name in sorted(files) if _is_image_name(name))
+
+
+def _is_image_name(path: str) -> bool:
+    name = os.path.basename(path)
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
