@@ -1,12 +1,13 @@
 """From a folder of images and masks to batches, the same for any number of processes and workers."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BaseImageProcessor
+from transformers import BaseImageProcessor, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from .augmentation import AugmentationConfig, augment, center_crop
 
@@ -73,3 +74,20 @@ class ForgeryCollator:
             for row in rows
         ]
         return dict(self.processor(images, segmentation_maps=masks, return_tensors="pt"))
+
+
+class EpochCallback(TrainerCallback):
+    """Tell the dataset which epoch begins; accelerate does so in a single process only.
+
+    Args:
+        dataset: Gets `set_epoch(epoch)`.
+    """
+
+    def __init__(self, dataset: ForgeryDataset):
+        self.dataset = dataset
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """`state.epoch` counts finished epochs, with a fraction when a run is resumed within one."""
+        self.dataset.set_epoch(math.floor(state.epoch or 0))

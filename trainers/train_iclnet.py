@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from transformers import PretrainedConfig, TrainingArguments
+import torch
+from transformers import PretrainedConfig, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from forgescope.datasets_scripts.features import load_forgery_folder
@@ -15,7 +16,7 @@ from forgescope.modeling.configuration_iclnet import ICLNetConfig
 from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
-from .data import ForgeryCollator, ForgeryDataset
+from .data import EpochCallback, ForgeryCollator, ForgeryDataset
 from .recipe import Recipe, load_recipe
 from .trainer_iclnet import ICLNetTrainer
 
@@ -71,20 +72,24 @@ def build_trainer(
     Returns:
         A trainer, ready for `train()`.
     """
+    settings = {"dataloader_pin_memory": torch.accelerator.is_available()} | recipe.training | training
     arguments = TrainingArguments(
-        output_dir=output_dir, remove_unused_columns=False, label_names=["labels"], **(recipe.training | training)
+        output_dir=output_dir, remove_unused_columns=False, label_names=["labels"], **settings
     )
+    set_seed(arguments.seed)  # before the model draws its weights
     processor = ForgeryImageProcessor(**recipe.processor)
     augmentation = recipe.augmentation
+    train_dataset = ForgeryDataset(load_forgery_folder(data_dir, "train"), augmentation, seed=arguments.seed)
     return ICLNetTrainer(
         model=build_model(recipe, base),
         args=arguments,
         data_collator=ForgeryCollator(processor),
-        train_dataset=ForgeryDataset(load_forgery_folder(data_dir, "train"), augmentation, seed=arguments.seed),
+        train_dataset=train_dataset,
         eval_dataset=ForgeryDataset(
             load_forgery_folder(data_dir, "validation"), eval_crop_size=augmentation.crop_size
         ),
         processing_class=processor,
+        callbacks=[EpochCallback(train_dataset)],
     )
 
 
