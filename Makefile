@@ -15,7 +15,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## Install, and mark the forged pixels of the photographs in examples/
-	$(BIN)/forgescope detect $(DEMO_IMAGES) --format jsonl --out $(DEMO_OUT)
+	$(BIN)/forgescope detect $(DEMO_IMAGES) --out $(DEMO_OUT) --format html --overwrite
 	@echo "Overlay pictures: $(DEMO_OUT)/"
 	@echo "Report:           $(DEMO_OUT)/report.jsonl"
 

@@ -18,7 +18,7 @@ def iclnet(
     output: Annotated[str, typer.Option(help="Folder for checkpoints and the final model.")] = "runs/iclnet",
     recipe: Annotated[str, typer.Option(help="Packaged recipe or YAML file.")] = "iclnet",
     base: Annotated[
-        str | None, typer.Option(help="SegFormer checkpoint (nvidia/mit-b4) or ICL-Net checkpoint to start from.")
+        str | None, typer.Option(help="Start from this: a SegFormer (nvidia/mit-b4), or an ICL-Net (iclnet-mini).")
     ] = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", help="section.key=value, e.g. training.max_steps=100; repeatable.")
@@ -29,8 +29,11 @@ def iclnet(
 
     Several processes: torchrun --nproc_per_node 2 -m forgescope train iclnet --data DIR
     """
+    from forgescope.hub import resolve_checkpoint
     from forgescope.trainers.train_iclnet import iclnet_recipe, train
 
+    if base is not None:
+        base = resolve_checkpoint(base, model_types=("iclnet", "segformer"))
     metrics = train(data, iclnet_recipe(recipe, override or ()), output, base=base, resume=resume)
     summary = ", ".join(
         f"{name[5:]} {value:.4f}" for name, value in sorted(metrics.items()) if name.startswith("eval_")
