@@ -51,7 +51,7 @@ def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
 
 def command_lines(page: Path) -> list[list[str]]:
     text = "".join(text for _, text in blocks(page, "bash")).replace("\\\n", " ")
-    return [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
+    return [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
 
 
 @SOURCES
