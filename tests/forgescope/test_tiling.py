@@ -1,11 +1,14 @@
-"""Tiles: placement, blending against an untiled run of a fully convolutional network, strips against one upsampling."""
+"""Tiles: placement, blending against an untiled run of a local network, strips against one upsampling."""
+
+import itertools
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from forgescope.tiling import edge_window, plan_tiles, probabilities_in_strips, tile_starts, tiled_logits
 from PIL import Image
+
+from forgescope.tiling import edge_window, plan_tiles, probabilities_in_strips, tile_starts, tiled_logits
 
 # a mean over 7 x 7 cells of 4 pixels: it sees 12 pixels to each side, less than the quarter of an overlap of 64
 RADIUS = 3
@@ -35,7 +38,7 @@ def test_starts_cover_the_axis_and_share_the_overlap():
     for length in range(1, 900, 7):
         starts = tile_starts(length, 128, 40, 32)
         assert starts[-1] + 128 >= length
-        assert all(second - first <= 128 - 40 for first, second in zip(starts, starts[1:], strict=False))
+        assert all(second - first <= 128 - 40 for first, second in itertools.pairwise(starts))
 
 
 @pytest.mark.parametrize(
