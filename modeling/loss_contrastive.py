@@ -46,7 +46,7 @@ def weighted_contrastive_loss(
     numerator. Logarithms of sums are used throughout, so no exponential overflows.
 
     Args:
-        features: (N, C), any float dtype; normalised here.
+        features: (N, C), any float dtype; normalised here, in float32 or in float64 where that is given.
         forged_weight: (N,) float, >= 0, how often each vector occurs in the forged region.
         real_weight: (N,) float, >= 0, how often each vector occurs in the real region.
         temperature: Tau, > 0.
@@ -56,12 +56,14 @@ def weighted_contrastive_loss(
     Returns:
         Scalar; 0 (with gradient 0) where one of the two regions is empty.
     """
-    if not bool((forged_weight > 0).any()) or not bool((real_weight > 0).any()):
-        return features.sum() * 0.0
+    precise = torch.promote_types(features.dtype, torch.float32)
+    features = features.to(precise)
     forged, real = forged_weight > 0, real_weight > 0
-    directions = F.normalize(features.float(), dim=-1)
+    if not bool(forged.any()) or not bool(real.any()):
+        return features.sum() * 0.0
+    directions = F.normalize(features, dim=-1)
     anchors = directions[forged]
-    anchor_weight, negative_weight = forged_weight[forged], real_weight[real]
+    anchor_weight, negative_weight = forged_weight[forged].to(precise), real_weight[real].to(precise)
     total = anchor_weight.sum()
 
     positives = anchors @ anchors.T / temperature + anchor_weight.log()  # (n_f, n_f)
@@ -136,7 +138,7 @@ def intra_image_contrastive_loss(
         ignore_index: Label of pixels that count for neither region.
 
     Returns:
-        Scalar float32. An image without forged or without real pixels contributes 0.
+        Scalar float32 (float64 for float64 features). An image without forged or without real pixels contributes 0.
 
     Example:
         >>> features = torch.eye(4).reshape(1, 4, 2, 2)  # four orthogonal vectors

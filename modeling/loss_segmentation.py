@@ -10,6 +10,11 @@ def _image_mean(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     return ((values * valid).flatten(1).sum(dim=1) / pixels).mean()
 
 
+def _precise(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Logits in the shape of the target, in float32 or in float64 where that is given."""
+    return logits.reshape(target.shape).to(torch.promote_types(logits.dtype, torch.float32))
+
+
 def binary_focal_loss(
     logits: torch.Tensor,
     target: torch.Tensor,
@@ -29,11 +34,11 @@ def binary_focal_loss(
         ignore_index: Value of pixels that do not count.
 
     Returns:
-        Scalar float32: mean over the pixels of an image, then over images.
+        Scalar float32 (float64 for float64 logits): mean over the pixels of an image, then over images.
     """
-    logits = logits.reshape(target.shape).float()
+    logits = _precise(logits, target)
     valid = target != ignore_index
-    forged = (target == 1).float()
+    forged = (target == 1).to(logits.dtype)
     cross_entropy = F.binary_cross_entropy_with_logits(logits, forged, reduction="none")
     probability = logits.sigmoid()
     miss = probability + forged - 2 * probability * forged  # 1 - p_t
@@ -57,11 +62,11 @@ def binary_dice_loss(
         ignore_index: Value of pixels that do not count.
 
     Returns:
-        Scalar float32, mean over images, in [0, 1].
+        Scalar float32 (float64 for float64 logits), mean over images, in [0, 1].
     """
     valid = target != ignore_index
-    probability = (logits.reshape(target.shape).float().sigmoid() * valid).flatten(1)
-    forged = (target == 1).float().flatten(1)
+    probability = (_precise(logits, target).sigmoid() * valid).flatten(1)
+    forged = (target == 1).to(probability.dtype).flatten(1)
     overlap = (probability * forged).sum(dim=1)
     dice = (2 * overlap + smooth) / (probability.sum(dim=1) + forged.sum(dim=1) + smooth)
     return (1 - dice).mean()
