@@ -20,10 +20,10 @@ demo: $(VENV)/.installed ## Install, and mark the forged pixels of the photograp
 	@echo "Report:           $(DEMO_OUT)/report.jsonl"
 
 test: $(VENV)/.installed-test ## Install, and run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 test-slow: $(VENV)/.installed-test ## Run the long tests too (training, large photographs)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -m "slow or not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "slow or not slow"
 
 check: $(VENV)/.installed-dev build/types ## Lint, formatting and types
 	$(BIN)/ruff check .

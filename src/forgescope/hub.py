@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
     HTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
+    StrictDataclassError,
 )
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
@@ -82,14 +83,18 @@ def load_checkpoint(
     checkpoint = resolve_checkpoint(name_or_path, model_types)
     family = MODELS[_model_type(checkpoint)]
     try:
-        model, info = family.task_model.from_pretrained(checkpoint, output_loading_info=True, **kwargs)
+        model, info = family.task_model.from_pretrained(
+            checkpoint, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+        )
     except SafetensorError as error:
         raise ValueError(f"the weights of checkpoint '{checkpoint}' are damaged ({error}): get them again") from error
-    missing = sorted(info["missing_keys"])
-    if missing:
+    except StrictDataclassError as error:
+        raise ValueError(f"{CONFIG_FILE} of checkpoint '{checkpoint}' is wrong: {error}") from error
+    unfit = sorted({*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])})
+    if unfit:
         raise ValueError(
-            f"checkpoint '{checkpoint}' lacks {len(missing)} of the weights of {family.task_model.__name__}, among "
-            f"them {missing[0]}: expected a full checkpoint, written by save_pretrained of that class"
+            f"{len(unfit)} weights of {family.task_model.__name__} are missing in checkpoint '{checkpoint}' or have "
+            f"another shape, among them {unfit[0]}: expected a full checkpoint, as save_pretrained of that class writes"
         )
     try:
         processor = family.processor.from_pretrained(checkpoint)

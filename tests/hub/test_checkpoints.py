@@ -102,7 +102,9 @@ def test_missing_weights_are_an_error(checkpoint):
     weights = load_file(checkpoint / "model.safetensors")
     del weights["head.classifier.bias"], weights["head.classifier.weight"]
     save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"lacks 2 of the weights of ICLNetForForgerySegmentation.*head\.classifier"):
+    with pytest.raises(
+        ValueError, match="2 weights of ICLNetForForgerySegmentation are missing .* them head.classifier"
+    ):
         load_checkpoint(checkpoint)
 
 
@@ -110,6 +112,25 @@ def test_truncated_weights(checkpoint):
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ValueError, match="the weights of checkpoint .* are damaged .*: get them again"):
+        load_checkpoint(checkpoint)
+
+
+def change_config(checkpoint, **settings):
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, **settings}))
+
+
+def test_impossible_setting(checkpoint):
+    change_config(checkpoint, noise_filter="nonsense")
+    with pytest.raises(ValueError, match="config.json of checkpoint .* is wrong: .*noise_filter"):
+        load_checkpoint(checkpoint)
+
+
+def test_config_of_other_weights(checkpoint):
+    change_config(checkpoint, head_hidden_sizes=[16, 16, 8, 16])
+    with pytest.raises(
+        ValueError, match="4 weights of ICLNetForForgerySegmentation .* another shape, among them head"
+    ):
         load_checkpoint(checkpoint)
 
 
