@@ -94,7 +94,7 @@ def load_checkpoint(
     if unfit:
         raise ValueError(
             f"{len(unfit)} weights of {family.task_model.__name__} are missing in checkpoint '{checkpoint}' or have "
-            f"another shape, among them {unfit[0]}: expected a full checkpoint, as save_pretrained of that class writes"
+            f"another shape, among them {unfit[0]}: expected a checkpoint that save_pretrained of that class wrote"
         )
     try:
         processor = family.processor.from_pretrained(checkpoint)
