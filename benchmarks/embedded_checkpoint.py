@@ -5,37 +5,39 @@
 DIR (default: FORGESCOPE_DATA_DIR, then ../shared/data) holds `tampered/manifest.csv` and `real/manifest.csv`. Columns
 used: `file`, `role` (tampered, mask, original, real), `subset`, `pair_of` (the image a mask belongs to) and
 `mask_polarity` (`white=...` or `black=...`, the grey level of tampered pixels). Pixel metrics: threshold 0.5, mean
-over tampered images that have a mask. Image AUC: tampered images, with or without mask, against originals and real
-ones.
+over tampered images that have a mask. Image AUC, row `all`: tampered images, with or without mask, against originals
+and real ones.
 """
 
 import argparse
 import csv
-import json
 import os
-from collections import defaultdict
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from tqdm.auto import tqdm
 
-from forgescope.evaluation.counts import confusion_counts
-from forgescope.evaluation.ranking import roc_auc, top_fraction_score
+from forgescope.analyze import Analyzer
+from forgescope.evaluation.evaluator import Evaluator, Example
+from forgescope.evaluation.report import to_json, to_markdown, write_text
+from forgescope.evaluation.results import EvaluationResult, Skipped
+from forgescope.evaluation.rows import result_rows
 from forgescope.evaluation.rules import SegmentationRule
-from forgescope.evaluation.segmentation import segmentation_metrics
-from forgescope.hub import load_checkpoint
+from forgescope.evaluation_data import image_scorer
+from forgescope.hub import EMBEDDED_CHECKPOINTS
 from forgescope.reading import read_image
 
 MASK_MIDPOINT = 128
-THRESHOLD = 0.5
-RULE = SegmentationRule(threshold=THRESHOLD)
+RULE = SegmentationRule(threshold=0.5)
+AUTHENTIC = "originals and real photographs"
+# What the manifests call images that count as authentic.
+AUTHENTIC_ROLES = {"tampered": "original", "real": "real"}
 
 
 @dataclass
-class Row:
+class Photo:
     """One image of a manifest: its file, whether it is tampered, and the file and polarity of its mask."""
 
     path: Path
@@ -45,8 +47,8 @@ class Row:
     mask_polarity: str = ""
 
 
-def read_rows(data: Path) -> list[Row]:
-    """List tampered images with their masks, then originals and real images.
+def list_photos(data: Path) -> list[Photo]:
+    """List tampered images with their masks, originals and real images.
 
     Only the role `mask` is ground truth: the roles `mask_copy`, `mask_paste` and `pred_mask` are not read.
 
@@ -54,133 +56,78 @@ def read_rows(data: Path) -> list[Row]:
         FileNotFoundError: a manifest is missing.
         ValueError: a mask states neither `white=` nor `black=` as the level of tampered pixels.
     """
-    rows, masks = [], {}
-    for folder, authentic_role in (("tampered", "original"), ("real", "real")):
+    photos, masks = [], {}
+    for folder, authentic_role in AUTHENTIC_ROLES.items():
         with (data / folder / "manifest.csv").open(newline="", encoding="utf-8") as stream:
             for line in csv.DictReader(stream):
                 path = data / folder / line["file"]
                 if line["role"] == "mask":
                     masks[data / folder / line["pair_of"]] = (path, line["mask_polarity"])
                 elif line["role"] == "tampered":
-                    rows.append(Row(path, line["subset"], True))
+                    photos.append(Photo(path, line["subset"] or folder, True))
                 elif line["role"] == authentic_role:
-                    rows.append(Row(path, line["subset"] or folder, False))
-    for row in rows:
-        if row.tampered and row.path in masks:
-            row.mask, row.mask_polarity = masks[row.path]
-            if not row.mask_polarity.startswith(("white=", "black=")):
+                    photos.append(Photo(path, AUTHENTIC, False))
+    for photo in photos:
+        if photo.tampered and photo.path in masks:
+            photo.mask, photo.mask_polarity = masks[photo.path]
+            if not photo.mask_polarity.startswith(("white=", "black=")):
                 raise ValueError(
-                    f"{row.mask}: mask_polarity must begin with white= or black=, got {row.mask_polarity!r}"
+                    f"{photo.mask}: expected a polarity white=... or black=..., got {photo.mask_polarity!r}"
                 )
-    return rows
+    return photos
 
 
 def read_mask(path: Path, polarity: str) -> np.ndarray:
-    """Read a mask as (H, W) uint8, 1 = tampered."""
+    """Read a mask as (H, W) uint8, 1 = tampered; transparency is not looked at."""
     with Image.open(path) as image:
         bright = np.asarray(image.convert("RGB").convert("L")) >= MASK_MIDPOINT
     return (~bright if polarity.startswith("black=") else bright).astype(np.uint8)
 
 
-@torch.inference_mode()
-def score_rows(rows: list[Row], checkpoint: str | None) -> tuple[list[dict], list[str]]:
-    """Run the model over every image; return one record an image and the ones that failed, named."""
-    model, processor = load_checkpoint(checkpoint)
-    records, failures = [], []
-    for row in tqdm(rows, desc="images", disable=None):
+def read_examples(photos: list[Photo]) -> Iterator[Example | Skipped]:
+    """Read the images one after another; a file that cannot be read is passed on by name."""
+    for photo in photos:
         try:
-            image = read_image(row.path).image
-            outputs = model(**processor(image, return_tensors="pt"))
-            probabilities = processor.post_process_probability_map(outputs, [(image.height, image.width)])[0].numpy()
-            record = {"subset": row.subset, "tampered": row.tampered, "counts": None}
-            record["score"] = top_fraction_score(probabilities, model.config.score_top_fraction)
-            if row.mask:
-                record["counts"] = confusion_counts(probabilities > THRESHOLD, read_mask(row.mask, row.mask_polarity))[
-                    0
-                ]
-            records.append(record)
+            image = read_image(photo.path).image
+            mask = read_mask(photo.mask, photo.mask_polarity) if photo.mask else None
+            yield Example(image, mask, photo.subset, str(photo.path), photo.tampered)
         except (OSError, ValueError) as error:
-            failures.append(f"{row.path}: {error}")
-    return records, failures
+            yield Skipped(str(photo.path), str(error))
 
 
-@dataclass
-class Result:
-    """One line of the report, in the form every evaluation of this package writes."""
-
-    protocol: str
-    source: str
-    metric: str
-    value: float
-    n: int
-    reduction: str
-    classes: str
-    empty_rule: str
-    threshold: float | None
-    paper_value: None = None
-
-
-def summarise(records: list[dict]) -> list[Result]:
-    """Compute F1 and IoU of each subset, of all, as mean over subsets, and the image AUC."""
-    by_subset = defaultdict(list)
-    for record in records:
-        if record["counts"] is not None:
-            by_subset[record["subset"]].append(record["counts"])
-    results = []
-    sources = {
-        **{name: by_subset[name] for name in sorted(by_subset)},
-        "all": [c for s in by_subset.values() for c in s],
-    }
-    for source, counts in sources.items():
-        for metric, value in segmentation_metrics(np.reshape(counts, (-1, 4)), RULE).items():
-            shape = ("image", "forged", "skip", THRESHOLD)
-            results.append(Result("embedded", source, f"pixel_{metric}", value, len(counts), *shape))
-    auc = roc_auc([record["score"] for record in records], [record["tampered"] for record in records])
-    results.append(Result("embedded", "all", "image_auc", auc, len(records), "dataset", "forged", "none", None))
-    return results
-
-
-def markdown(results: list[Result], checkpoint: str, records: list[dict]) -> str:
-    """Lay the results out as one table, with what the numbers mean above it."""
-    table: dict[str, dict[str, float]] = defaultdict(dict)
-    for result in results:
-        if result.metric.startswith("pixel_"):
-            table[result.source] |= {result.metric: result.value, "n": result.n}
-    auc = next(result.value for result in results if result.metric == "image_auc")
-    tampered = sum(record["tampered"] for record in records)
-    lines = [
-        f"Checkpoint `{checkpoint}`, fp32. Pixel metrics: mean over images, forged class, threshold {THRESHOLD}. "
-        f"Image AUC: {auc:.3f} ({tampered} tampered against {len(records) - tampered} authentic images).",
-        "",
-        "| subset | images | F1 | IoU | precision | recall |",
-        "|---|---|---|---|---|---|",
-    ]
-    for source, values in table.items():
-        numbers = " | ".join(f"{values[f'pixel_{name}']:.3f}" for name in ("f1", "iou", "precision", "recall"))
-        lines.append(f"| {source} | {values['n']} | {numbers} |")
-    return "\n".join(lines) + "\n"
+def evaluate(data: Path, analyzer: Analyzer) -> EvaluationResult:
+    """Run the checkpoint over every image of the manifests."""
+    photos = list_photos(data)
+    evaluator = Evaluator(analyzer.probability_maps, [RULE], analyzer.localizer.batch_size, image_scorer(analyzer))
+    return evaluator.run(read_examples(photos), total=len(photos))
 
 
 def main() -> int:
     """Run the benchmark; 1 when some images could not be scored."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", nargs="?", help="folder or Hub id; default: the embedded checkpoint")
+    parser.add_argument("checkpoint", nargs="?", default=EMBEDDED_CHECKPOINTS[0], help="name, folder or Hub id")
     default = os.environ.get("FORGESCOPE_DATA_DIR", str(Path(__file__).resolve().parents[2] / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=Path(default))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
-    records, failures = score_rows(read_rows(options.data), options.checkpoint)
-    results = summarise(records)
-    text = markdown(results, options.checkpoint or "iclnet-mini", records)
+    analyzer = Analyzer(options.checkpoint)
+    result = evaluate(options.data, analyzer)
+    rows = result_rows(result, "embedded", forged_threshold=analyzer.rule.forged_threshold)
+    tampered = sum(record.forged for record in result.records)
+    notes = [
+        f"checkpoint: {options.checkpoint}, {analyzer.precision}",
+        f"images: {tampered} tampered, {len(result.records) - tampered} authentic",
+    ]
+    text = to_markdown(rows, notes)
     print(text)
     if options.json:
-        options.json.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, to_json(rows))
     if options.markdown:
-        options.markdown.write_text(text, encoding="utf-8")
-    for failure in failures:
-        print(f"not scored: {failure}")
-    return 1 if failures else 0
+        write_text(options.markdown, text)
+    for skipped in result.skipped:
+        print(f"not scored: {skipped.name}: {skipped.reason}")
+    return 1 if result.skipped else 0
 
 
 if __name__ == "__main__":

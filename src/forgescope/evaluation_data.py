@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from datasets import Image as ImageFeature
@@ -43,7 +43,7 @@ class TestFile:
     source: str
 
 
-def find_test_files(data: Path, split: str | None = None, by: GroupBy = "source") -> list[TestFile]:
+def find_test_files(data: Path, split: str | None = None, by: str = "source") -> list[TestFile]:
     """List the test images of a folder.
 
     Args:
@@ -54,8 +54,10 @@ def find_test_files(data: Path, split: str | None = None, by: GroupBy = "source"
 
     Raises:
         FileNotFoundError: no such folder, or a file that it names is missing.
-        ValueError: it is in none of those forms, or the split does not exist.
+        ValueError: it is in none of those forms, the split does not exist, or `by` is neither `source` nor `task`.
     """
+    if by not in get_args(GroupBy):
+        raise ValueError(f"expected --by source or task, got {by!r}")
     pair = next((names for names in FOLDER_PAIRS if all((data / name).is_dir() for name in names)), None)
     if pair is None or any(data.glob("metadata.jsonl")) or any(data.glob("*/metadata.jsonl")):
         return _from_metadata(data, split, by)
@@ -101,7 +103,7 @@ def _read_mask(path: Path) -> np.ndarray:
         raise ValueError(f"mask {path}: not a readable image ({error})") from error
 
 
-def _from_metadata(data: Path, split: str | None, by: GroupBy) -> list[TestFile]:
+def _from_metadata(data: Path, split: str | None, by: str) -> list[TestFile]:
     dataset = load_forgery_folder(data, split)
     for column in ("image", "mask"):
         dataset = dataset.cast_column(column, ImageFeature(decode=False))
