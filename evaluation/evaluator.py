@@ -80,10 +80,13 @@ class Evaluator:
         progress = tqdm(total=total, desc=f"evaluate ({self.perturbation.name})", unit="image", disable=None)
         with progress:
             for batch in _batches(examples, self.batch_size):
-                ready = []
+                ready: list[Example] = []
                 for example in batch:
                     prepared = example if isinstance(example, Skipped) else self._prepare(example)
-                    (result.skipped if isinstance(prepared, Skipped) else ready).append(prepared)
+                    if isinstance(prepared, Skipped):
+                        result.skipped.append(prepared)
+                    else:
+                        ready.append(prepared)
                 self._measure(ready, result)
                 progress.update(len(batch))
         if not result.records:
@@ -127,7 +130,8 @@ class Evaluator:
         if not np.isfinite(probabilities).all():
             raise ValueError("the model returned probabilities that are not finite")
         score = self.score(probabilities)
-        pixels = None if example.mask is None else measure_image(probabilities, example.mask, self.rules)
+        mask = None if example.mask is None else np.asarray(example.mask, dtype=np.uint8)
+        pixels = None if mask is None else measure_image(probabilities, mask, self.rules)
         result.add(ImageRecord(example.name, example.source, bool(example.forged), score, pixels))
 
 

@@ -76,4 +76,4 @@ def _thresholds(rules: Iterable[SegmentationRule]) -> set[float | str]:
 def _count(probabilities: NDArray[np.floating], target: NDArray[np.uint8], threshold: float | str) -> NDArray:
     if threshold == "soft":
         return soft_counts(probabilities, target)
-    return confusion_counts(probabilities > threshold, target)[0]
+    return confusion_counts(probabilities > float(threshold), target)[0]

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from .counts import confusion_counts
 from .histograms import auc_values, histogram_auc, polarised_auc, score_histogram
-from .rules import SegmentationRule
+from .rules import Authentic, Metric, Polarity, Reduction, SegmentationRule
 from .segmentation import segmentation_metrics
 
 CITATION = "forgescope, evaluation of image forgery localization: one named argument for every choice."
@@ -77,7 +77,7 @@ class PixelCountMetric(_MaskMetric):
         **kwargs: those of `evaluate.Metric`.
     """
 
-    metric: str
+    metric: Metric
 
     def __init__(self, *args: Any, threshold: float = 0.5, **kwargs: Any):
         self.threshold = threshold
@@ -109,9 +109,9 @@ class PixelAUCMetric(_MaskMetric):
         self,
         predictions: Sequence[list[int]],
         references: Sequence[list[int]],
-        reduction: str = "image",
-        authentic: str = "skip",
-        polarity: str = "normal",
+        reduction: Reduction = "image",
+        authentic: Authentic = "skip",
+        polarity: Polarity = "normal",
     ) -> dict[str, float]:
         rule = SegmentationRule(reduction, authentic=authentic, polarity=polarity, metrics=("auc",))
         histograms = np.stack((np.array(predictions), np.array(references)), axis=1)
@@ -140,7 +140,7 @@ class ImageScoreMetric(evaluate.Metric):
 class ImageDecisionMetric(ImageScoreMetric):
     """A metric of images called forged; the subclass names it."""
 
-    metric: str
+    metric: Metric
 
     def _compute(
         self, predictions: Sequence[float], references: Sequence[int], threshold: float = 0.5

@@ -1,5 +1,6 @@
 """One chart of an evaluation: its pixel numbers by subset, or by perturbation when there are several."""
 
+import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -67,23 +68,25 @@ def _first_rule(rows: Sequence[Row]) -> list[Row]:
     return [row for row in drawable if rule_of(row) == rule_of(drawable[0])]
 
 
+def _with_bounds(row: Row) -> tuple[float, float, float]:
+    """Value of a row and the bounds of its interval, which are the value itself where there is none."""
+    value = math.nan if row.value is None else row.value
+    return value, value if row.low is None else row.low, value if row.high is None else row.high
+
+
 def _draw_bars(axes: "Axes", rows: list[Row], groups: list[str], column: str) -> None:
     metrics = [metric for metric in METRICS if any(row.metric == metric for row in rows)]
     width = BAR_WIDTH / len(metrics)
     for index, metric in enumerate(metrics):
         own = {getattr(row, column): row for row in rows if row.metric == metric}
-        found = [(place, own[group]) for place, group in enumerate(groups) if group in own]
-        bounds = [
-            (row.value if row.low is None else row.low, row.value if row.high is None else row.high)
-            for _, row in found
-        ]
+        found = [(place, *_with_bounds(own[group])) for place, group in enumerate(groups) if group in own]
         axes.bar(
-            [place + (index - (len(metrics) - 1) / 2) * width for place, _ in found],
-            [row.value for _, row in found],
+            [place + (index - (len(metrics) - 1) / 2) * width for place, *_ in found],
+            [value for _, value, _, _ in found],
             width,
             yerr=[
-                [max(row.value - low, 0) for (_, row), (low, _) in zip(found, bounds, strict=True)],
-                [max(high - row.value, 0) for (_, row), (_, high) in zip(found, bounds, strict=True)],
+                [max(value - low, 0) for _, value, low, _ in found],
+                [max(high - value, 0) for _, value, _, high in found],
             ],
             capsize=2,
             label=metric.removeprefix("pixel_"),

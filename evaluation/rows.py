@@ -13,13 +13,13 @@ from .measures import best_values
 from .protocols import AVERAGE, SUBSETS, paper_value
 from .ranking import average_precision, roc_auc
 from .results import EvaluationResult, ImageRecord
-from .rules import SegmentationRule
+from .rules import Metric, SegmentationRule
 from .segmentation import aggregate, count_rows, row_values
 
 ALL = "all"
 CUSTOM = "custom"
 ICLNET = "iclnet"
-IMAGE_METRICS = ("accuracy", "f1", "precision", "recall")
+IMAGE_METRICS: tuple[Metric, ...] = ("accuracy", "f1", "precision", "recall")
 FloatArray = NDArray[np.float64]
 Estimate = tuple[float, float, float]
 UNKNOWN = (math.nan, math.nan, math.nan)
@@ -124,14 +124,16 @@ def _best_estimates(
     result: EvaluationResult, kept: list[ImageRecord], names: list[str], rule: SegmentationRule, resamples: int
 ) -> dict[str, Estimate]:
     if rule.reduction == "image":
-        return {name: _mean(np.array([r.pixels.best[rule][name] for r in kept]), resamples) for name in rule.metrics}
+        best = [record.pixels.best[rule] for record in kept if record.pixels is not None]
+        return {name: _mean(np.array([values[name] for values in best]), resamples) for name in rule.metrics}
     histogram = result.pooled_histogram(rule.border_ignore, names, rule.authentic == "skip")
     return {name: (value, math.nan, math.nan) for name, value in best_values(histogram, rule).items()}
 
 
 def _count_estimates(records: list[ImageRecord], rule: SegmentationRule, resamples: int) -> dict[str, Estimate]:
     key = (rule.threshold, rule.border_ignore)
-    counts = np.array([record.pixels.counts[key] for record in records], dtype=np.float64).reshape(-1, 4)
+    measured = [record.pixels.counts[key] for record in records if record.pixels is not None]
+    counts = np.array(measured, dtype=np.float64).reshape(-1, 4)
     rows = count_rows(counts, rule, authentic=np.array([not record.forged for record in records], dtype=bool))
     if rule.reduction != "pooled":
         return {name: _mean(values, resamples) for name, values in row_values(rows, rule).items()}
@@ -144,7 +146,8 @@ def _pixel_auc(
     if rule.reduction != "image":
         histogram = result.pooled_histogram(rule.border_ignore, names, rule.authentic == "skip")
         return polarised_auc(histogram_auc(histogram), rule).item(), math.nan, math.nan
-    return _mean(auc_values([record.pixels.auc[rule.border_ignore] for record in kept], rule), resamples)
+    values = [record.pixels.auc[rule.border_ignore] for record in kept if record.pixels is not None]
+    return _mean(auc_values(values, rule), resamples)
 
 
 def _image_rows(records: list[ImageRecord], forged_threshold: float, resamples: int, blank: Row) -> list[Row]:

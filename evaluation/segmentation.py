@@ -74,10 +74,10 @@ def aggregate(rows: FloatArray, rule: SegmentationRule) -> dict[str, float]:
 def row_values(rows: FloatArray, rule: SegmentationRule) -> dict[str, FloatArray]:
     """Compute each metric of each row of counts on its own: (R, 4) to metric name -> (R,)."""
     names = [metric for metric in rule.metrics if metric != "auc"]
-    normal = {name: _value(rows, name, rule) for name in names}
+    normal: dict[str, FloatArray] = {name: _value(rows, name, rule) for name in names}
     if rule.polarity == "normal":
         return normal
-    inverted = {name: _value(rows[:, _INVERTED], name, rule) for name in names}
+    inverted: dict[str, FloatArray] = {name: _value(rows[:, _INVERTED], name, rule) for name in names}
     if rule.polarity == "inverted":
         return inverted
     return {name: np.maximum(normal[name], inverted[name]) for name in names}

@@ -68,7 +68,7 @@ def to_binary_mask(segmentation_map: Any, height: int, width: int) -> torch.Tens
     return (mask > 0).to(torch.uint8)[None]
 
 
-class ForgeryImageProcessorKwargs(ImagesKwargs, total=False):
+class ForgeryImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
     """Arguments beyond those of every image processor.
 
     Attributes:

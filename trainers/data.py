@@ -66,7 +66,7 @@ class ForgeryCollator:
     def __init__(self, processor: BaseImageProcessor):
         self.processor = processor
 
-    def __call__(self, rows: list[dict[str, Image.Image | None]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """(B, 3, H, W) float32 pixel values and (B, H / 4, W / 4) int64 labels: 1 forged, 0 authentic, 255 padding."""
         images = [row["image"] for row in rows]
         masks = [

@@ -71,7 +71,7 @@ def load_recipe(
     _refuse_unknown(name_or_path, "", sections, known)
     for section, values in sections.items():
         _refuse_unknown(name_or_path, f"{section}.", values, known[section])
-    augmentation = {
+    augmentation: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in sections.pop("augmentation", {}).items()
     }

@@ -70,16 +70,18 @@ class Analyzer:
         mask_threshold: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ):
+        loaded: PreTrainedModel
         if not isinstance(model, PreTrainedModel):
             self.name = str(model or EMBEDDED_CHECKPOINTS[0])
-            model, processor = load_for_inference(model, device, dtype)
+            loaded, processor = load_for_inference(model, device, dtype)
         elif processor is None:
             raise ValueError("expected a processor with a loaded model: Analyzer(model, processor)")
         else:
             self.name = model.name_or_path or type(model).__name__
-        self.localizer = Localizer(model.eval(), processor, batch_size, tile, overlap)
+            loaded = model
+        self.localizer = Localizer(loaded.eval(), processor, batch_size, tile, overlap)
         self.max_pixels = max_pixels
-        self.rule = DecisionRule.from_config(model.config).with_thresholds(threshold, mask_threshold)
+        self.rule = DecisionRule.from_config(loaded.config).with_thresholds(threshold, mask_threshold)
 
     @property
     def precision(self) -> str:

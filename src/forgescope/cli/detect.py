@@ -74,7 +74,7 @@ def detect(
     if not images:
         raise ValueError(f"no image found in {', '.join(paths)}: expected image files, folders or patterns")
     disable_progress_bar()
-    optional = {"tile": tile, "overlap": overlap, "max_pixels": max_pixels}
+    optional: dict[str, Any] = {"tile": tile, "overlap": overlap, "max_pixels": max_pixels}
     analyzer = Analyzer(
         model,
         device=device,

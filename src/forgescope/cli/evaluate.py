@@ -103,10 +103,11 @@ def _parse_border(text: str) -> tuple[int, int]:
 
 def _choose_rules(preset: str | None, changes: dict[str, Any]) -> "tuple[str, list[SegmentationRule]]":
     """Take the rules of a preset and change what was asked for; a changed preset is no longer called by its name."""
-    from forgescope.evaluation.rules import SegmentationRule
+    from forgescope.evaluation.rules import Metric, SegmentationRule
     from forgescope.evaluation.rules import preset as preset_rules
 
     if preset is None:
+        metrics: tuple[Metric, ...]
         metrics = ("f1", "iou") if changes.get("threshold") == "best" else ("precision", "recall", "f1", "iou", "auc")
         return "custom", [SegmentationRule(metrics=metrics, **changes)]
     rules = [replace(rule, **changes) for rule in preset_rules(preset)]
