@@ -22,6 +22,21 @@ from .trainer_iclnet import ICLNetTrainer
 
 logger = logging.getLogger(__name__)
 
+# What a recipe may change in a checkpoint that is fine-tuned; everything else is its architecture.
+LOSS_FIELDS = (
+    "use_contrastive_loss",
+    "contrastive_loss_weight",
+    "dice_loss_weight",
+    "focal_loss_weight",
+    "contrastive_temperature",
+    "contrastive_mode",
+    "max_contrastive_vectors",
+    "normalize_negatives",
+    "focal_gamma",
+    "focal_alpha",
+    "dice_smooth",
+)
+
 
 def iclnet_recipe(name_or_path: str = "iclnet", overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe for ICL-Net; see `load_recipe`."""
@@ -52,9 +67,30 @@ def build_model(recipe: Recipe, base: str | None = None) -> ICLNetForForgerySegm
     if model_type == "segformer":
         return ICLNetForForgerySegmentation.from_segformer(base, ICLNetConfig(**recipe.model))
     if model_type == "iclnet":
-        config = ICLNetConfig.from_pretrained(base, **recipe.model)
+        config = ICLNetConfig.from_pretrained(base)
+        _apply_losses(config, recipe)
         return ICLNetForForgerySegmentation.from_pretrained(base, config=config, dtype="float32")
     raise ValueError(f"{base} is a checkpoint of type {model_type!r}; expected segformer or iclnet")
+
+
+def _apply_losses(config: ICLNetConfig, recipe: Recipe) -> None:
+    """Let the recipe change the losses of a checkpoint; its architecture must be the checkpoint's."""
+    settings = json.loads(config.to_json_string(use_diff=False))
+    for key, wanted in json.loads(json.dumps(recipe.model)).items():
+        if key in LOSS_FIELDS:
+            setattr(config, key, wanted)
+        elif not _agrees(wanted, settings[key]):
+            raise ValueError(
+                f"recipe {recipe.name} asks for another network than the checkpoint's: model.{key} differs; leave it "
+                "out, or start from a SegFormer checkpoint"
+            )
+
+
+def _agrees(wanted: Any, setting: Any) -> bool:
+    """Whether a setting is the wanted one; of a section, only the keys that are wanted count."""
+    if isinstance(wanted, dict):
+        return all(_agrees(value, setting.get(key)) for key, value in wanted.items())
+    return wanted == setting
 
 
 def build_trainer(

@@ -87,3 +87,17 @@ def test_base_of_another_kind_is_refused(tmp_path, tiny_recipe):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ValueError, match="is a checkpoint of type 'bert'; expected segformer or iclnet"):
         build_model(tiny_recipe, str(tmp_path))
+
+
+def test_fine_tuning_keeps_the_checkpoints_network_and_takes_the_recipes_losses(tmp_path, tiny_recipe):
+    from dataclasses import replace
+
+    build_model(tiny_recipe).save_pretrained(tmp_path)
+    model = build_model(replace(tiny_recipe, model={"focal_alpha": 0.75}), str(tmp_path))
+    assert model.config.focal_alpha == 0.75
+    assert model.config.head_hidden_sizes == tiny_recipe.model["head_hidden_sizes"]
+    other = replace(tiny_recipe, model={"feature_stages": [2, 3]})
+    with pytest.raises(
+        ValueError, match="recipe tiny asks for another network than the checkpoint's: model.feature_s"
+    ):
+        build_model(other, str(tmp_path))
