@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import SegformerModel
+from transformers import SegformerConfig, SegformerModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -64,6 +64,35 @@ class ICLNetSegmentationOutput(ModelOutput):
     loss_contrastive: torch.FloatTensor | None = None
     loss_dice: torch.FloatTensor | None = None
     loss_focal: torch.FloatTensor | None = None
+
+
+def load_segformer(name_or_path: str, **kwargs: Any) -> SegformerModel:
+    """Read the encoder of a SegFormer checkpoint.
+
+    Args:
+        name_or_path: Hub id or folder of a bare encoder, ImageNet classifier or segmentation model, current or legacy
+            key names.
+        **kwargs: Passed on to `SegformerModel.from_pretrained`.
+
+    Raises:
+        ValueError: If there is no such checkpoint, or it holds another model.
+    """
+    expected = "expected a folder or Hub id of a SegFormer checkpoint such as nvidia/mit-b4, got"
+    try:
+        settings, _ = SegformerConfig.get_config_dict(name_or_path, **kwargs)
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{expected} {name_or_path}: {reason}") from error
+    model_type = settings.get("model_type")
+    if model_type != SegformerConfig.model_type:
+        raise ValueError(f"{expected} {name_or_path}, whose config.json has model_type {model_type!r}")
+    encoder, report = SegformerModel.from_pretrained(name_or_path, output_loading_info=True, **kwargs)
+    if report["missing_keys"]:
+        raise ValueError(
+            f"{name_or_path} is no complete SegFormer checkpoint: {len(report['missing_keys'])} encoder weights are "
+            f"missing, the first is {min(report['missing_keys'])}; give one such as nvidia/mit-b4"
+        )
+    return encoder
 
 
 class ICLNetPreTrainedModel(ForgescopePreTrainedModel):
@@ -111,16 +140,13 @@ class ICLNetPreTrainedModel(ForgescopePreTrainedModel):
             The model in evaluation mode. The head is initialised afresh.
 
         Raises:
-            ValueError: If the checkpoint lacks weights of a SegFormer encoder.
+            ValueError: If there is no such checkpoint, or it holds another model.
         """
-        encoder, report = SegformerModel.from_pretrained(name_or_path, output_loading_info=True, **kwargs)
-        if report["missing_keys"]:
-            raise ValueError(
-                f"{name_or_path} is no SegFormer checkpoint: {len(report['missing_keys'])} encoder weights are missing, "
-                f"the first is {min(report['missing_keys'])}; give one such as nvidia/mit-b4"
-            )
+        encoder = load_segformer(name_or_path, **kwargs)
         settings = config.to_dict() if config is not None else {}
         settings["encoder_config"] = encoder.config.to_dict()
+        for class_names in ("id2label", "label2id"):
+            settings["encoder_config"].pop(class_names, None)
         model = cls(ICLNetConfig.from_dict(settings)).to(encoder.dtype)
         for stream in model.base_model.streams():
             stream.load_state_dict(encoder.state_dict())
@@ -150,7 +176,7 @@ class ICLNetModel(ICLNetPreTrainedModel):
             self.frozen_encoder = SegformerModel(config.encoder_config)
         self.post_init()
         if self.frozen_encoder is not None:
-            if not self.frozen_encoder.device.type == "meta":
+            if self.frozen_encoder.device.type != "meta":
                 self.frozen_encoder.load_state_dict(self.main_encoder.state_dict())
             self.frozen_encoder.eval().requires_grad_(False)
 
