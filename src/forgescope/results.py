@@ -105,13 +105,15 @@ class ResultsFolder:
     def _append(self, row: Row) -> Row:
         """Add one line to the journal; when the disk is full, no half line stays behind."""
         row |= self.settings
-        with open(self.journal, "ab") as file:
-            end = file.tell()
+        rest = _json_line(row)
+        # unbuffered: a buffer would try again to write what the disk had no room for, after the line was taken back
+        with open(self.journal, "ab", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
             try:
-                file.write(_json_line(row))
-                file.flush()
+                while rest:
+                    rest = rest[file.write(rest) :]
             except OSError:
-                os.truncate(self.journal, end)
+                file.truncate(end)
                 raise
         self.rows[os.path.abspath(row["path"])] = row
         return row

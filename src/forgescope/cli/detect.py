@@ -33,7 +33,7 @@ class Precision(str, Enum):
 
 
 def detect(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders or patterns.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Image files, folders or patterns.")],
     model: Annotated[
         str | None, typer.Option(help="Checkpoint folder or Hub id; default: the embedded iclnet-mini.")
     ] = None,
@@ -43,18 +43,16 @@ def detect(
     ] = ReportFormat.JSONL,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
     dtype: Annotated[Precision, typer.Option(help="bfloat16 is faster; auto is float32.")] = Precision.AUTO,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images or tiles in one forward pass.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images or tiles in one forward pass.")] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Score from which an image is forged; default: the checkpoint's."),
+        typer.Option(help="Score from which an image is forged; default: the checkpoint's."),
     ] = None,
     mask_threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Probability from which a pixel is; default: the checkpoint's.")
+        float | None, typer.Option(help="Probability from which a pixel is; default: the checkpoint's.")
     ] = None,
-    tile: Annotated[
-        int | None, typer.Option(min=1, help="Examine at full resolution, in tiles of this many pixels.")
-    ] = None,
-    overlap: Annotated[int | None, typer.Option(min=0, help="Pixels that tiles share.")] = None,
+    tile: Annotated[int | None, typer.Option(help="Examine at full resolution, in tiles of this many pixels.")] = None,
+    overlap: Annotated[int | None, typer.Option(help="Pixels that tiles share.")] = None,
     recursive: Annotated[bool, typer.Option(help="Descend into folders of folders.")] = True,
     overlay: Annotated[bool, typer.Option(help="Write overlay pictures.")] = True,
     overwrite: Annotated[bool, typer.Option(help="Examine files again that the report already has.")] = False,
@@ -64,7 +62,7 @@ def detect(
 
     Exit status: 0 all examined, 1 some failed (they are named), 2 wrong usage.
     """
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     from forgescope.analyze import Analyzer
     from forgescope.discovery import find_images
@@ -74,6 +72,7 @@ def detect(
     if not images:
         raise ValueError(f"no image found in {', '.join(paths)}: expected image files, folders or patterns")
     disable_progress_bar()
+    set_verbosity_error()
     optional: dict[str, Any] = {"tile": tile, "overlap": overlap, "max_pixels": max_pixels}
     analyzer = Analyzer(
         model,
@@ -92,7 +91,7 @@ def detect(
         rows = _run(analyzer, results, waiting, overlay)
         page = _write_presentation(results, report_format)
     except OSError as error:
-        typer.echo(f"error: cannot write to {results.folder}: {error.strerror or error}", err=True)
+        typer.echo(f"error: cannot write {error.filename or results.folder}: {error.strerror or error}", err=True)
         typer.echo(f"{len(results.rows)} rows are kept in {results.journal}; run again to go on from there", err=True)
         raise typer.Exit(1) from error
     _summarize(results, rows, page)
