@@ -31,9 +31,10 @@ class ICLNetConfig(PreTrainedConfig):
             Whether the stream that keeps the initial weights exists (Table 4 switches it off).
         use_contrastive_loss (`bool`, *optional*, defaults to `True`):
             Whether Eq. 2 is part of the loss (Table 4 switches it off).
-        noise_filter (`"srm"`, `"residual"` or `"fft"`, *optional*, defaults to `"srm"`):
+        noise_filter (`"srm"`, `"residual"`, `"fft"` or `"energy"`, *optional*, defaults to `"srm"`):
             What "high-frequency components" (section 5.1) means; not given in the paper. Three fixed SRM kernels, the
-            image minus a Gaussian blur, or the spectrum above `noise_cutoff`.
+            image minus a Gaussian blur, the spectrum above `noise_cutoff`, or local energies of high frequencies, a
+            shortcut for streams without pre-training.
         noise_clip (`float`, *optional*, defaults to 10.0):
             High frequencies are clipped to this many grey levels (of 255) and divided by it; not given in the paper.
         noise_cutoff (`float`, *optional*, defaults to 0.25):
@@ -94,7 +95,7 @@ class ICLNetConfig(PreTrainedConfig):
     use_noise_stream: bool = True
     use_frozen_stream: bool = True
     use_contrastive_loss: bool = True
-    noise_filter: Literal["srm", "residual", "fft"] = "srm"
+    noise_filter: Literal["srm", "residual", "fft", "energy"] = "srm"
     noise_clip: float = 10.0
     noise_cutoff: float = 0.25
     image_std: list[float] | tuple[float, ...] = (0.229, 0.224, 0.225)
@@ -124,8 +125,10 @@ class ICLNetConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         if self.encoder_config is None:
             self.encoder_config = dict(MIT_B4)
-        kwargs.setdefault("id2label", {0: "authentic", 1: "forged"})
+        if self.id2label is None:
+            self.id2label = {0: "authentic", 1: "forged"}
         super().__post_init__(**kwargs)
+        self.label2id = {name: index for index, name in self.id2label.items()}
 
     @property
     def feature_stride(self) -> int:
