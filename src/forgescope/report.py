@@ -170,12 +170,13 @@ def draw_overlay(photo: Image.Image, mask: np.ndarray) -> Image.Image:
     line = max(1, round(min(mask.shape) / PIXELS_FOR_LINE_WIDTH))
     red, white = _widened(mask, line), _widened(mask, 2 * line)
     tint = [round(value * (1 - FILL_OPACITY) + color * FILL_OPACITY) for color in FILL_COLOR for value in range(256)]
-    for top in range(0, photo.height, ROWS_AT_A_TIME):
-        rows = slice(top, min(top + ROWS_AT_A_TIME, photo.height))
-        band = (0, rows.start, photo.width, rows.stop)
-        picture.paste(photo.crop(band).point(tint), band, Image.fromarray(mask[rows] * 255))
-        picture.paste(HALO_COLOR, band, Image.fromarray((white[rows] - red[rows]) * 255))
-        picture.paste(LINE_COLOR, band, Image.fromarray((red[rows] - mask[rows]) * 255))
+    left, first, width, height = cv2.boundingRect(white)
+    for top in range(first, first + height, ROWS_AT_A_TIME):
+        box = (left, top, left + width, min(top + ROWS_AT_A_TIME, first + height))
+        part = slice(box[1], box[3]), slice(box[0], box[2])
+        picture.paste(photo.crop(box).point(tint), box, Image.fromarray(mask[part] * 255))
+        picture.paste(HALO_COLOR, box, Image.fromarray((white[part] - red[part]) * 255))
+        picture.paste(LINE_COLOR, box, Image.fromarray((red[part] - mask[part]) * 255))
     return picture
 
 
