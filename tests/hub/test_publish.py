@@ -70,7 +70,7 @@ def run_child(script, *arguments, endpoint):
         cwd=HERE.parents[1],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert child.returncode == 0, child.stderr[-3000:]
     return child
