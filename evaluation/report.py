@@ -82,7 +82,8 @@ def _title(row: Row) -> str:
         parts += ["class forged" if row.classes == "forged" else "mean of both classes"]
         empty = {"skip": "left out", "zero": "0/0 counts 0", "one": "0/0 counts 1"}
         parts += [f"images without forgery: {empty[row.empty_rule]}"]
-    parts += [f"threshold {row.threshold}" if row.threshold is not None else "no threshold"]
+    threshold = f"{row.threshold:.4g}" if isinstance(row.threshold, float) else row.threshold
+    parts += ["no threshold" if threshold is None else f"threshold {threshold}"]
     parts += [] if row.polarity == "normal" else [f"polarity {row.polarity}"]
     if row.border_ignore is not None:
         parts.append("border ignored: erode {}, dilate {}".format(*row.border_ignore))
