@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import SegformerConfig, SegformerModel
 from transformers import initialization as init
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 from transformers.utils import ModelOutput
 
 from .configuration_iclnet import ICLNetConfig
@@ -166,10 +167,12 @@ class ICLNetModel(ICLNetPreTrainedModel):
     def __init__(self, config: ICLNetConfig):
         super().__init__(config)
         self.main_encoder = SegformerModel(config.encoder_config)
-        self.noise_encoder = self.high_pass = self.frozen_encoder = None
+        self.high_pass: HighPassFilter | None = None
+        self.noise_encoder: SegformerModel | None = None
+        self.frozen_encoder: SegformerModel | None = None
         if config.use_noise_stream:
             self.high_pass = HighPassFilter(
-                config.noise_filter, config.image_std, config.noise_clip, config.noise_cutoff
+                config.noise_filter, tuple(config.image_std), config.noise_clip, config.noise_cutoff
             )
             self.noise_encoder = SegformerModel(config.encoder_config)
         if config.use_frozen_stream:
@@ -215,7 +218,7 @@ class ICLNetModel(ICLNetPreTrainedModel):
             [`ICLNetModelOutput`].
         """
         fused = [self._features(self.main_encoder, pixel_values)]
-        if self.noise_encoder is not None:
+        if self.noise_encoder is not None and self.high_pass is not None:
             fused.append(self._features(self.noise_encoder, self.high_pass(pixel_values)))
         fused_features = torch.cat(fused, dim=1)
         features = fused_features
@@ -335,5 +338,10 @@ class ICLNetForForgerySegmentation(ICLNetPreTrainedModel):
             loss = loss + config.contrastive_loss_weight * loss_contrastive
         return {"loss": loss, "loss_contrastive": loss_contrastive, "loss_dice": loss_dice, "loss_focal": loss_focal}
 
+
+# The segmentation pipeline checks a copy of this mapping, which registered classes are not part of, and would log an
+# error although it runs the model. Here and not where the Auto classes are registered, so that it also holds for code
+# loaded with a checkpoint.
+MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[ICLNetConfig.model_type] = ICLNetForForgerySegmentation.__name__
 
 __all__ = ["ICLNetForForgerySegmentation", "ICLNetModel", "ICLNetPreTrainedModel"]

@@ -16,7 +16,6 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.image_processing_utils import ImageProcessingMixin
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 
 from forgescope.modeling.configuration_iclnet import ICLNetConfig
 from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation, ICLNetModel
@@ -66,7 +65,3 @@ def register_auto_classes() -> None:
         AutoImageProcessor.register(
             family.config, image_processor_classes={"torchvision": family.processor}, exist_ok=True
         )
-        # the segmentation pipeline checks a copy of this mapping, which registered classes are not part of, and would
-        # log an error for every one of our models although it runs them
-        if family.pipeline_tag == "image-segmentation":
-            MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES[model_type] = family.task_model.__name__

@@ -176,6 +176,10 @@ def test_stock_pipeline_gives_the_mask(published, loaded):
     np.testing.assert_array_equal(masks["forged"] if "forged" in masks else np.zeros_like(expected), expected * 255)
 
 
+def test_remote_code_logs_no_error(loaded):
+    assert [message for level, message in loaded["messages"] if level in ("ERROR", "CRITICAL")] == []
+
+
 def test_plain_push_loads_our_classes(published):
     classes = json.loads((published[0] / "published.json").read_text())["classes"]
     assert set(classes.values()) == {"forgescope.modeling.modeling_iclnet"}
