@@ -2,10 +2,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from forgescope.modeling.high_pass import GREY_LEVELS, SRM_DIVISORS, SRM_KERNELS, HighPassFilter
+from forgescope.modeling.high_pass import HighPassFilter
 
 STD = (0.229, 0.224, 0.225)
 CLIP = 10.0
+# figure 3 of Zhou et al. 2018, written down again
+SRM = (
+    torch.tensor([[0, 0, 0, 0, 0], [0, -1, 2, -1, 0], [0, 2, -4, 2, 0], [0, -1, 2, -1, 0], [0, 0, 0, 0, 0]]) / 4,
+    torch.tensor([[-1, 2, -2, 2, -1], [2, -6, 8, -6, 2], [-2, 8, -12, 8, -2], [2, -6, 8, -6, 2], [-1, 2, -2, 2, -1]])
+    / 12,
+    torch.tensor([[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 1, -2, 1, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]) / 2,
+)
 
 
 def normalised(grey: torch.Tensor) -> torch.Tensor:
@@ -26,12 +33,11 @@ def test_srm_equals_a_loop_over_pixels(grey):
     padded = F.pad(grey, (2, 2, 2, 2), mode="reflect")
     expected = torch.zeros(2, 3, 9, 8)
     for image in range(2):
-        for kernel, (weights, divisor) in enumerate(zip(SRM_KERNELS, SRM_DIVISORS, strict=True)):
+        for kernel, weights in enumerate(SRM):
             for row in range(9):
                 for column in range(8):
                     window = padded[image, :, row : row + 5, column : column + 5].mean(dim=0)
-                    value = (window * torch.tensor(weights)).sum() / divisor
-                    expected[image, kernel, row, column] = value.clamp(-CLIP, CLIP) / CLIP
+                    expected[image, kernel, row, column] = (window * weights).sum().clamp(-CLIP, CLIP) / CLIP
     torch.testing.assert_close(make("srm")(normalised(grey)), expected, rtol=0, atol=1e-5)
 
 
@@ -78,5 +84,5 @@ def test_srm_kernels_are_scaled_to_grey_levels():
     weight = make("srm").weight
     assert weight.shape == (3, 3, 5, 5)
     # third kernel, centre, red: -2 / 2, one third of a colour, deviation in grey levels
-    assert weight[2, 0, 2, 2].item() == pytest.approx(-1 / 3 * 0.229 * GREY_LEVELS, rel=1e-6)
+    assert weight[2, 0, 2, 2].item() == pytest.approx(-1 / 3 * 0.229 * 255, rel=1e-6)
     assert weight.sum(dim=(2, 3)).abs().max() < 1e-5

@@ -37,6 +37,7 @@ def test_stored_names_are_those_of_the_state_dict(tiny_model, tmp_path):
     model = tiny_model()
     model.save_pretrained(tmp_path / "own")
     assert stored_names(tmp_path / "own") == set(model.state_dict())
+    assert "iclnet.high_pass.weight" in stored_names(tmp_path / "own")
     model.save_pretrained(tmp_path / "legacy", save_original_format=True)
     assert stored_names(tmp_path / "legacy") != set(model.state_dict())
     model.load_state_dict(load_file(tmp_path / "own" / "model.safetensors"), strict=True)

@@ -87,7 +87,12 @@ def test_labels_of_another_size_are_resized(tiny_model, pixel_values, labels):
     expected = model(pixel_values, labels=labels).loss
     enlarged = labels.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
     torch.testing.assert_close(model(pixel_values, labels=enlarged).loss, expected)
-    assert torch.isfinite(model(pixel_values, labels=labels[:, :5, :7]).loss)
+
+    other = torch.tensor([0, 1, 255])[torch.randint(0, 3, (2, 23, 7), generator=torch.Generator().manual_seed(0))]
+    # the label under the centre of each of the 16 x 16 cells
+    rows, columns = ((torch.arange(16) + 0.5) * 23 / 16).long(), ((torch.arange(16) + 0.5) * 7 / 16).long()
+    expected = model(pixel_values, labels=other[:, rows[:, None], columns[None, :]]).loss
+    torch.testing.assert_close(model(pixel_values, labels=other).loss, expected)
 
 
 def test_ignored_labels_do_not_count(tiny_model, pixel_values, labels):
