@@ -106,7 +106,7 @@ def test_every_module_loads_in_a_fresh_process_without_a_network(tmp_path):
     }
     paths = [metric_path(name) for name in METRIC_MODULES]
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code, *paths], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *paths], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == list(METRIC_MODULES)

@@ -231,7 +231,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_was_written(folder, forgesco
 
 
 def test_the_installed_command_runs_quietly_without_a_terminal(folder, tiny_checkpoint):
-    command = [sys.executable, "-P", "-m", "forgescope", "detect", "photos/a", "--model", str(tiny_checkpoint)]
+    command = [sys.executable, "-m", "forgescope", "detect", "photos/a", "--model", str(tiny_checkpoint)]
     run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert (run.returncode, run.stderr) == (0, "")
     assert "report:   forgescope-report/report.jsonl" in run.stdout
@@ -256,7 +256,7 @@ def test_a_photograph_of_50_megapixels_stays_under_2_gb(tmp_path, photos, tiny_c
         str(tmp_path / "out"),
     ]
     run = subprocess.run(
-        [sys.executable, "-P", "-c", script, *arguments, "--format", "html", *options], capture_output=True, text=True
+        [sys.executable, "-c", script, *arguments, "--format", "html", *options], capture_output=True, text=True
     )
     assert "1 examined" in run.stdout, run.stderr
     peak = int(re.search(r"peak (\d+)", run.stdout)[1]) * 1024

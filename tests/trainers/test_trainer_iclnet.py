@@ -124,7 +124,7 @@ def test_gradient_accumulation_equals_one_large_batch(forgery_folder, tiny_recip
 
 
 def run_command_line(*arguments, processes=1):
-    launcher = [sys.executable, "-P", "-m"]
+    launcher = [sys.executable, "-m"]
     if processes > 1:
         launcher += ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
