@@ -180,9 +180,12 @@ class Analyzer:
     def _report(self, path: str | None, read: ReadImage, probability_map: np.ndarray) -> ForgeryReport:
         score = image_score(probability_map, self.rule.score_top_fraction)
         mask = (probability_map >= self.rule.mask_threshold).view(np.uint8)
-        too_small = min(read.image.size) < SMALLEST_EDGE
+        verdict = "inconclusive" if min(read.image.size) < SMALLEST_EDGE else self.rule.verdict(score)
+        notes = [*read.notes, self.localizer.describe(read.image)]
+        if verdict != "forged" and mask.any():
+            notes.append("Pixels are marked, but the score is too low to call the image forged.")
         return ForgeryReport(
-            verdict="inconclusive" if too_small else self.rule.verdict(score),
+            verdict=verdict,
             score=score,
             mask=mask,
             regions=find_regions(mask, probability_map),
@@ -192,7 +195,7 @@ class Analyzer:
             forged_fraction=float(np.count_nonzero(mask) / mask.size),
             probability_map=probability_map,
             rule=self.rule,
-            notes=[*read.notes, self.localizer.describe(read.image)],
+            notes=notes,
             precision=self.precision,
             path=path,
             image=read.image,

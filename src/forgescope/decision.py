@@ -116,7 +116,7 @@ class DecisionRule:
             rate = "; the thresholds are not calibrated to a false-alarm rate"
         else:
             rate = (
-                f"; chosen for {self.false_alarm_rate:.3g} false alarms an authentic image, on "
-                f"{self.calibration_images} images"
+                f"; chosen so that {self.false_alarm_rate:.3g} of authentic images are called forged, on "
+                f"{self.calibration_images} of them"
             )
         return f"Forged from a score of {self.forged_threshold:.3g}{band}{rate}."

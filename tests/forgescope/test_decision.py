@@ -47,8 +47,8 @@ def test_the_rule_is_read_from_the_configuration():
     rule = DecisionRule.from_config(config)
     assert rule == DecisionRule(0.01, 0.5, 0.8, 0.3, 0.05, 200)
     assert rule.describe() == (
-        "Forged from a score of 0.8, authentic below 0.3, inconclusive between; chosen for 0.05 false alarms an "
-        "authentic image, on 200 images."
+        "Forged from a score of 0.8, authentic below 0.3, inconclusive between; chosen so that 0.05 of authentic "
+        "images are called forged, on 200 of them."
     )
 
 
