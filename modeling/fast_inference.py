@@ -21,9 +21,10 @@ from transformers.models.segformer.modeling_segformer import (
     SegformerMixMLP,
     SegformerOverlapPatchEmbeddings,
     SegformerSequenceReduction,
+    SegformerStage,
 )
 
-from .high_pass import HighPassFilter
+from .high_pass import ENERGY_WINDOW, HighPassFilter
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -129,12 +130,31 @@ class FastLayer(SegformerLayer):
         return output
 
 
-class FloatHighPassFilter(HighPassFilter):
-    """High-pass filter that computes in float32 whatever the pixels' dtype is."""
+class FastStage(SegformerStage):
+    """Stage whose output map stays in channels_last, in which the next convolution works."""
+
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """(B, C, H, W) to (B, D, h, w), or to (B, h*w, D) where the encoder's last stage is not reshaped."""
+        hidden_states, height, width = self.patch_embeddings(hidden_states)
+        for block in self.blocks:
+            hidden_states = block(hidden_states, height, width, **kwargs)
+        hidden_states = self.layer_norm(hidden_states)
+        return _as_map(hidden_states, height, width) if self.reshape else hidden_states
+
+
+class FastHighPassFilter(HighPassFilter):
+    """High-pass filter that computes in float32 whatever the pixels' dtype is, and averages rows, then columns."""
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) to (B, 3, H, W) float32."""
         return super().forward(pixel_values.float())
+
+    @staticmethod
+    def _window_means(energy: torch.Tensor) -> torch.Tensor:
+        channels = energy.shape[1]
+        energy = energy.contiguous(memory_format=torch.channels_last)
+        column = energy.new_full((channels, 1, ENERGY_WINDOW, 1), 1 / ENERGY_WINDOW)
+        return F.conv2d(F.conv2d(energy, column, groups=channels), column.transpose(2, 3), groups=channels)
 
 
 # Only exact types are replaced, so that a subclass with a forward of its own keeps it.
@@ -143,7 +163,8 @@ REPLACEMENTS = {
     SegformerSequenceReduction: FastSequenceReduction,
     SegformerDepthWiseConv: FastDepthWiseConv,
     SegformerLayer: FastLayer,
-    HighPassFilter: FloatHighPassFilter,
+    SegformerStage: FastStage,
+    HighPassFilter: FastHighPassFilter,
 }
 
 

@@ -82,14 +82,18 @@ class HighPassFilter(nn.Module):
         colours = torch.tensor([LUMA, BLUE_DIFFERENCE, RED_DIFFERENCE, LUMA])
         return kernels[:, None] * colours[:, :, None, None]
 
-    @staticmethod
-    def _relative_energy(residual: torch.Tensor) -> torch.Tensor:
+    def _relative_energy(self, residual: torch.Tensor) -> torch.Tensor:
         """(B, 4, H, W) residuals to (B, 3, H, W): local log energy less its mean over the image."""
         margin = ENERGY_WINDOW // 2
-        energy = F.avg_pool2d(F.pad(residual.square(), [margin] * 4, mode="reflect"), ENERGY_WINDOW, stride=1)
+        energy = self._window_means(F.pad(residual.square(), [margin] * 4, mode="reflect"))
         energy = torch.stack([energy[:, 0], energy[:, 1] + energy[:, 2], energy[:, 3]], dim=1)
         nats = (energy + ENERGY_FLOOR).log()
         return (nats - nats.mean(dim=(-2, -1), keepdim=True)) / ENERGY_SCALE
+
+    @staticmethod
+    def _window_means(energy: torch.Tensor) -> torch.Tensor:
+        """Average over every square of `ENERGY_WINDOW` pixels: (B, C, H, W), no padding."""
+        return F.avg_pool2d(energy, ENERGY_WINDOW, stride=1)
 
     def _above_cutoff(self, pixel_values: torch.Tensor) -> torch.Tensor:
         height, width = pixel_values.shape[-2:]

@@ -62,10 +62,10 @@ def test_energy_equals_a_loop_over_pixels():
 
 
 def test_twice_the_noise_is_four_times_the_energy():
-    grey = noise(64, 64) - 105
-    grey[..., 32:] *= 2
+    grey = noise(256, 256) - 105
+    grey[..., 128:] *= 2
     maps = HighPassFilter("energy", STD, 10.0, 0.25)(normalised(grey + 128))
-    step = maps[..., 40:].mean(dim=(0, 2, 3)) - maps[..., :24].mean(dim=(0, 2, 3))
+    step = maps[..., 136:].mean(dim=(0, 2, 3)) - maps[..., :120].mean(dim=(0, 2, 3))
     assert step.tolist() == pytest.approx([math.log(4) / ENERGY_SCALE] * 3, abs=0.1)
 
 
@@ -73,4 +73,4 @@ def test_twice_the_noise_is_four_times_the_energy():
 def test_a_constant_image_is_zero_and_the_dtype_stays(dtype):
     maps = HighPassFilter("energy", STD, 10.0, 0.25).to(dtype)(normalised(torch.full((1, 3, 32, 32), 77.0)).to(dtype))
     assert maps.dtype == dtype
-    assert maps.abs().max() == 0
+    assert maps.abs().max() < 1e-6

@@ -10,6 +10,7 @@ from transformers.models.segformer.modeling_segformer import SegformerDepthWiseC
 from forgescope.modeling import fast_inference
 from forgescope.modeling.fast_inference import (
     FastDepthWiseConv,
+    FastHighPassFilter,
     FastLayer,
     FastLinear,
     FastMixMLP,
@@ -59,6 +60,7 @@ def test_float32_equals_the_untouched_model(pair, batch, height, width):
     [
         {"noise_filter": "fft"},
         {"noise_filter": "residual"},
+        {"noise_filter": "energy"},
         {"feature_stages": (0, 1, 2, 3)},
         {"use_noise_stream": False, "use_frozen_stream": False},
     ],
@@ -135,6 +137,12 @@ def test_bfloat16_keeps_the_filter_exact(pair, pixel_values):
         logits = fast(pixel_values).logits
         assert logits.dtype == torch.bfloat16
         assert relative_error(logits, model(pixel_values).logits) < 0.05
+
+
+def test_rows_then_columns_average_the_same_windows():
+    energy = 1e4 * torch.rand(2, 4, 40, 31, generator=torch.Generator().manual_seed(0)) ** 4
+    means = FastHighPassFilter._window_means(energy)
+    torch.testing.assert_close(means, HighPassFilter._window_means(energy), rtol=1e-5, atol=0)
 
 
 def test_bfloat16_checkpoint_gets_exact_kernels(tiny_model):

@@ -65,7 +65,7 @@ def test_fft_accepts_odd_sizes(grey):
     assert make("fft")(normalised(grey[:, :, :7, :5])).shape == (2, 3, 7, 5)
 
 
-@pytest.mark.parametrize("kind", ["srm", "residual", "fft"])
+@pytest.mark.parametrize("kind", ["srm", "residual", "fft", "energy"])
 @pytest.mark.parametrize("level", [0.0, 255.0])
 def test_a_constant_image_has_no_high_frequencies(kind, level):
     residual = make(kind)(normalised(torch.full((1, 3, 32, 32), level)))

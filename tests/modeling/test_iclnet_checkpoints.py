@@ -7,7 +7,7 @@ from torch import nn
 from forgescope.modeling.high_pass import HighPassFilter
 from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation, ICLNetModel
 
-KINDS = ["srm", "residual", "fft"]
+KINDS = ["srm", "residual", "fft", "energy"]
 
 
 def stored_names(folder):
@@ -64,7 +64,7 @@ def test_an_empty_checkpoint_leaves_nothing_uninitialised(tiny_config, tmp_path,
             assert not list(module.parameters(recurse=False)), f"{name} is not covered by this test"
 
 
-@pytest.mark.parametrize("kind", ["srm", "residual"])
+@pytest.mark.parametrize("kind", ["srm", "residual", "energy"])
 def test_fixed_kernels_survive_loading(tiny_model, tmp_path, kind):
     model = tiny_model(noise_filter=kind)
     model.save_pretrained(tmp_path)
