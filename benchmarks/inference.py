@@ -2,11 +2,13 @@
 
     python benchmarks/inference.py [--encoder b4] [--size 512] [--batch-sizes 1 4] [--rounds 5] [--threads 2]
     python benchmarks/inference.py --encoder b0 --size 256 --rounds 3      # a quick look
+    python benchmarks/inference.py --checkpoint iclnet-mini                # a checkpoint instead of random weights
 
 Naive: three calls of transformers' SegformerModel, high-pass filter and head in float32 with PyTorch's defaults, and,
 for a folder, a loop that opens, resizes, normalises, predicts and saves one photograph after the other with PIL.
-Both sides have the same random weights and write the same mask files. The ways take turns; a time is the median over
-the rounds, a ratio the median of the ratios of each round, with its lowest and highest in brackets.
+For a checkpoint the naive way is the model as `from_pretrained` returns it. Both sides have the same weights and write
+the same mask files. The ways take turns; a time is the median over the rounds, a ratio the median of the ratios of
+each round, with its lowest and highest in brackets.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from forgescope.analyze import Analyzer
+from forgescope.hub import load_checkpoint
 from forgescope.modeling.configuration_iclnet import MIT_B4, ICLNetConfig
 from forgescope.modeling.fast_inference import keep_freed_memory, optimize_for_inference
 from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation
@@ -66,7 +69,13 @@ class NaiveICLNet(nn.Module):
         return self.head(torch.cat(features, dim=1))
 
 
-def naive_folder(model: NaiveICLNet, photos: list[Path], size: int, out: Path) -> None:
+def logits_of(model: nn.Module, pixel_values: torch.Tensor) -> torch.Tensor:
+    """(B, 1, H / 4, W / 4) of a naive model or one of ours."""
+    output = model(pixel_values)
+    return output if isinstance(output, torch.Tensor) else output.logits
+
+
+def naive_folder(model: nn.Module, photos: list[Path], size: int, out: Path) -> None:
     """Write the mask of each photograph: PIL, one at a time."""
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     for photo in photos:
@@ -74,7 +83,7 @@ def naive_folder(model: NaiveICLNet, photos: list[Path], size: int, out: Path) -
         pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)) / 255
         pixel_values = torch.from_numpy((pixels - mean) / std).float().permute(2, 0, 1)[None]
         with torch.no_grad():
-            logits = F.interpolate(model(pixel_values), size=(image.height, image.width), mode="bilinear")
+            logits = F.interpolate(logits_of(model, pixel_values), size=(image.height, image.width), mode="bilinear")
         mask = (logits.sigmoid()[0, 0] >= 0.5).numpy()
         Image.fromarray(mask.astype(np.uint8) * 255).save(out / f"{photo.stem}.png")
 
@@ -110,11 +119,16 @@ def print_rows(label: str, seconds: dict[str, list[float]], notes: dict[str, str
 def build(arguments: argparse.Namespace) -> tuple[dict[str, nn.Module], ICLNetForForgerySegmentation]:
     """The ways to run one forward pass, all with the same random weights, and our float32 model."""
     torch.manual_seed(0)
-    model = ICLNetForForgerySegmentation(ICLNetConfig(encoder_config=ENCODERS[arguments.encoder])).eval()
+    if arguments.checkpoint:
+        model = load_checkpoint(arguments.checkpoint, dtype=torch.float32)[0].eval()
+        naive = model
+    else:
+        model = ICLNetForForgerySegmentation(ICLNetConfig(encoder_config=ENCODERS[arguments.encoder])).eval()
+        naive = NaiveICLNet(model)
     tuned = optimize_for_inference(copy.deepcopy(model))
-    ways: dict[str, nn.Module] = {NAIVE: NaiveICLNet(model), "forgescope float32": tuned}
+    ways: dict[str, nn.Module] = {NAIVE: naive, "forgescope float32": tuned}
     if "bfloat16" in arguments.dtypes:
-        ways["naive bfloat16"] = NaiveICLNet(copy.deepcopy(model)).to(torch.bfloat16)
+        ways["naive bfloat16"] = copy.deepcopy(naive).to(torch.bfloat16)
         ways["forgescope bfloat16"] = optimize_for_inference(copy.deepcopy(model), torch.bfloat16)
     return ways, tuned
 
@@ -125,8 +139,7 @@ def compare_forward(ways: dict[str, nn.Module], batch: int, arguments: argparse.
     inputs = {name: pixel_values.to(torch.bfloat16) if name == "naive bfloat16" else pixel_values for name in ways}
 
     def run(name: str) -> torch.Tensor:
-        output = ways[name](inputs[name])
-        return output if isinstance(output, torch.Tensor) else output.logits
+        return logits_of(ways[name], inputs[name])
 
     expected = run(NAIVE)
     notes = {}
@@ -139,7 +152,7 @@ def compare_forward(ways: dict[str, nn.Module], batch: int, arguments: argparse.
 
 
 def compare_folder(
-    naive: NaiveICLNet, tuned: ICLNetForForgerySegmentation, photos: list[Path], arguments: argparse.Namespace
+    naive: nn.Module, tuned: ICLNetForForgerySegmentation, photos: list[Path], arguments: argparse.Namespace
 ) -> None:
     """Time a folder of photographs, files to mask files."""
     size = {"height": arguments.size, "width": arguments.size}
@@ -164,10 +177,11 @@ def compare_folder(
 def describe_machine(arguments: argparse.Namespace) -> str:
     """One line on what the numbers were measured with."""
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    network = arguments.checkpoint or f"3 x MiT-{arguments.encoder.upper()}"
     return (
         f"torch {torch.__version__}, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, bfloat16 "
         f"{'in hardware' if native else 'emulated by this processor: expect no gain'}, {arguments.threads} thread(s), "
-        f"{arguments.clock} time, 3 x MiT-{arguments.encoder.upper()}, {arguments.size} x {arguments.size}, "
+        f"{arguments.clock} time, {network}, {arguments.size} x {arguments.size}, "
         f"{arguments.rounds} rounds, freed memory {'kept' if arguments.keep_freed_memory else 'returned (default)'}"
     )
 
@@ -176,6 +190,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", choices=sorted(ENCODERS), default="b4")
+    parser.add_argument("--checkpoint", help="embedded name, folder or Hub id; replaces --encoder")
     parser.add_argument("--size", type=int, default=512, help="pixels, a multiple of 32")
     parser.add_argument("--batch-sizes", type=int, nargs="*", default=[1, 4])
     parser.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
