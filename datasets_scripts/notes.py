@@ -1,0 +1,47 @@
+"""What a reader met on its way: counted by kind, with the first examples, so that nothing is dropped in silence."""
+
+import logging
+from collections import Counter
+
+# Items kept by name for each kind; the rest is counted only.
+MAX_EXAMPLES = 20
+# Items named in one line of the log.
+LOGGED_EXAMPLES = 3
+
+logger = logging.getLogger(__name__)
+
+
+class Notes:
+    """Counts of quirks, such as "empty file" or "mask resized to its image".
+
+    Attributes:
+        counts: kind -> number of items.
+        examples: kind -> the first `MAX_EXAMPLES` items, each `name` or `name: detail`.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, list[str]] = {}
+
+    def add(self, kind: str, item: str, detail: str = "", count: int = 1) -> None:
+        """Count an item.
+
+        Args:
+            kind: what is the matter, in words that fit many items.
+            item: file, member or row.
+            detail: what was seen.
+            count: number of items, where one call stands for many.
+        """
+        self.counts[kind] += count
+        examples = self.examples.setdefault(kind, [])
+        if len(examples) < MAX_EXAMPLES:
+            examples.append(f"{item}: {detail}" if detail else item)
+
+    def log(self, corpus: str) -> None:
+        """Write one warning for each kind."""
+        for kind, count in sorted(self.counts.items()):
+            shown = "; ".join(self.examples[kind][:LOGGED_EXAMPLES])
+            logger.warning("%s: %s (%d times; %s)", corpus, kind, count, shown)
+
+
+__all__ = ["Notes"]
