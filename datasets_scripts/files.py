@@ -108,8 +108,10 @@ class CorpusFiles:
 
     def close(self) -> None:
         """Close the archives."""
-        for opened in (*self._zips.values(), *self._tars.values()):
-            opened.close()
+        for archive in self._zips.values():
+            archive.close()
+        for stream in self._tars.values():
+            stream.close()
 
     def _entry(self, name: str) -> Any:
         try:
@@ -221,7 +223,7 @@ def tar_members(stream: IO[bytes], start: int = 0) -> Iterator[tuple[str, int, i
             if member.isreg() and member.offset_data + member.size <= end:
                 yield member.name, member.offset_data, member.size
             if count % TAR_FORGET_EVERY == 0:
-                archive.members = []
+                archive.members = []  # type: ignore[attr-defined]
 
 
 __all__ = ["ARCHIVE_PATTERNS", "CorpusFiles", "tar_members", "walk_names"]

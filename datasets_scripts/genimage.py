@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import datasets
 
-from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, PaperCount, canonical_features, cut_into_pieces
+from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, canonical_features, cut_into_pieces
 from .notes import Notes
 from .pixels import checked_image, is_image_name
 
@@ -57,9 +57,11 @@ class GenImage(CorpusBuilder):
     EXPECTED = "folders <generator>/imagenet_*/{train,val}/{ai,nature}, extracted from GenImage's archives"
 
     def features(self) -> datasets.Features:
+        """The canonical columns."""
         return canonical_features()
 
     def splits(self, notes: Notes) -> dict[str, list[Any]]:
+        """`train` and `validation`: lists of names."""
         names: dict[str, list[str]] = {split: [] for split in SPLITS.values()}
         for name in self.files.names():
             match = NAME.search(name)
@@ -68,6 +70,7 @@ class GenImage(CorpusBuilder):
         return {split: cut_into_pieces(found) for split, found in names.items()}
 
     def rows(self, piece: list[str], notes: Notes) -> Iterator[dict[str, Any]]:
+        """A row a file."""
         for name in piece:
             match = NAME.search(name)
             checked = checked_image(self.files, name, notes, self.config.verify_images)

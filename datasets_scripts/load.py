@@ -2,7 +2,7 @@
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import datasets
 from datasets.exceptions import DatasetGenerationError
@@ -23,7 +23,9 @@ CORPORA = {
     "synthscars": "SynthScars",
     "synthwildx": "SynthWildX",
 }
-AnyDataset = datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset | datasets.IterableDatasetDict
+AnyDataset: TypeAlias = (
+    datasets.Dataset | datasets.DatasetDict | datasets.IterableDataset | datasets.IterableDatasetDict
+)
 
 
 def corpus_builder_class(name: str) -> type[CorpusBuilder]:

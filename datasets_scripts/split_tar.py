@@ -31,15 +31,19 @@ class PartsFile(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
+        """True."""
         return True
 
     def seekable(self) -> bool:
+        """True."""
         return True
 
     def tell(self) -> int:
+        """Offset in the whole stream."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to an offset of the whole stream."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._starts[-1]}[whence]
         self._position = base + offset
         return self._position
@@ -56,11 +60,13 @@ class PartsFile(io.RawIOBase):
         return b"".join(pieces)
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def, override]
+        """Read into a buffer; what `io.BufferedReader` calls."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
+        """Close every part."""
         for file in self._files:
             file.close()
         super().close()
