@@ -59,7 +59,7 @@ class PartsFile(io.RawIOBase):
                 self._position += len(pieces[-1])
         return b"".join(pieces)
 
-    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def, override]
+    def readinto(self, buffer) -> int:
         """Read into a buffer; what `io.BufferedReader` calls."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data
