@@ -83,6 +83,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         CARD: the corpus.
         EXPECTED: one sentence on the files that `data_dir` must hold, used in errors.
         ARCHIVES: patterns of archives to look into; `()` for builders that read archives themselves.
+        notes_dir: folder that every process writes its notes into, for whoever wants them beside the log.
     """
 
     BUILDER_CONFIG_CLASS = CorpusConfig
@@ -90,6 +91,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     CARD: ClassVar[CorpusCard]
     EXPECTED: ClassVar[str]
     ARCHIVES: ClassVar[tuple[str, ...]] = ARCHIVE_PATTERNS
+    notes_dir: str | None = None
 
     def features(self) -> datasets.Features:
         """Columns of this configuration."""
@@ -133,7 +135,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
             raise FileNotFoundError(f"{self.config.data_dir} holds no {self.CARD.title}: expected {self.EXPECTED}")
         for kind, count in self.files.notes.counts.items():
             notes.add(kind, "; ".join(self.files.notes.examples[kind][:1]), count=count)
-        notes.log(self.dataset_name)
+        self._keep(notes)
         return [datasets.SplitGenerator(name=name, gen_kwargs={"pieces": pieces}) for name, pieces in splits.items()]
 
     def _generate_examples(self, pieces: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -141,7 +143,12 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         for number, piece in enumerate(pieces):
             for row_number, row in enumerate(self.rows(piece, notes)):
                 yield f"{number}_{row_number}", row
+        self._keep(notes)
+
+    def _keep(self, notes: Notes) -> None:
         notes.log(self.dataset_name)
+        if self.notes_dir is not None:
+            notes.write(self.notes_dir)
 
 
 def canonical_features(**columns: Any) -> datasets.Features:

@@ -1,7 +1,12 @@
 """What a reader met on its way: counted by kind, with the first examples, so that nothing is dropped in silence."""
 
+import json
 import logging
+import os
+import tempfile
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 # Items kept by name for each kind; the rest is counted only.
 MAX_EXAMPLES = 20
@@ -36,6 +41,36 @@ class Notes:
         examples = self.examples.setdefault(kind, [])
         if len(examples) < MAX_EXAMPLES:
             examples.append(f"{item}: {detail}" if detail else item)
+
+    def merge(self, other: "Notes") -> None:
+        """Count the items of other notes too."""
+        for kind, count in other.counts.items():
+            self.counts[kind] += count
+            examples = self.examples.setdefault(kind, [])
+            examples += other.examples[kind][: MAX_EXAMPLES - len(examples)]
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Kind -> `count` and `examples`, sorted by kind."""
+        return {kind: {"count": self.counts[kind], "examples": self.examples[kind]} for kind in sorted(self.counts)}
+
+    def write(self, folder: str | Path) -> None:
+        """Write the notes into a folder; several processes may write into the same one."""
+        if self.counts:
+            handle, _ = tempfile.mkstemp(".json", dir=folder)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(self.to_dict(), file)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "Notes":
+        """All the notes that were written into a folder, as one."""
+        notes = cls()
+        for path in sorted(Path(folder).glob("*.json")):
+            for kind, found in json.loads(path.read_text(encoding="utf-8")).items():
+                part = cls()
+                part.counts[kind] = found["count"]
+                part.examples[kind] = found["examples"]
+                notes.merge(part)
+        return notes
 
     def log(self, corpus: str) -> None:
         """Write one warning for each kind."""

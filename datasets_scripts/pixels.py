@@ -26,11 +26,14 @@ def is_image_name(name: str) -> bool:
 
 
 def stored_image(files: CorpusFiles, name: str) -> StoredImage:
-    """An image column's value: a path for plain files, which `datasets` then reads on access, else the bytes."""
+    """An image column's value: a path for plain files, which `datasets` then reads on access, else the bytes.
+
+    Bytes go without a name: `datasets` would prefer a file of that name in the working directory to them.
+    """
     path = files.local_path(name)
     if path is not None:
         return {"path": path, "bytes": None}
-    return {"path": name.rsplit("/", 1)[-1], "bytes": files.read(name)}
+    return {"path": None, "bytes": files.read(name)}
 
 
 def checked_image(
