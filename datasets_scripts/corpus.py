@@ -105,6 +105,10 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         """Rows of one piece; a bad item is skipped and counted in `notes`."""
         raise NotImplementedError
 
+    def mask_ids(self) -> dict[int, str]:
+        """Meaning of the values in `mask`, where there are more than untouched (0) and forged (1)."""
+        return {}
+
     @property
     def files(self) -> CorpusFiles:
         """The files of `data_dir`; indexed once a process."""
