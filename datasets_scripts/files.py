@@ -8,6 +8,7 @@ import os
 import re
 import tarfile
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
@@ -15,13 +16,16 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from .notes import Notes
-from .split_tar import PART_NAME, PartsFile, part_runs, start_of_next_member
+from .split_tar import PART_NAME, PartsFile, is_header, part_runs, start_of_next_member
+from .windows import FileWindow
 
 ARCHIVE_PATTERNS = ("*.zip", "*.tar")
 # Left over by operating systems and archivers.
 IGNORED = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|Thumbs\.db$|\._[^/]*$|\.cache/|\.git/)")
 # Members after which the header objects that tarfile collects are dropped.
 TAR_FORGET_EVERY = 1000
+# What zipfile raises for damaged, encrypted or oddly compressed members.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 class CorpusFiles:
@@ -30,17 +34,26 @@ class CorpusFiles:
     Args:
         data_dir: a folder, or one archive (zip, tar, or any part of a split tar: its sisters are found).
         archives: patterns of files that are opened as archives; `()` leaves all of them alone.
-        notes: counts duplicate members, missing parts and broken archives.
+        notes: counts duplicate members, links, missing parts and broken archives.
+        archives_as_folders: put the members below a folder of the archive's name, as if it had been unpacked there, so
+            that equal names in two archives stay apart; members that begin with that folder keep their names.
 
     Raises:
         FileNotFoundError: there is no such folder or archive.
         ValueError: a single archive that cannot be read.
     """
 
-    def __init__(self, data_dir: str | Path, archives: Iterable[str] = ARCHIVE_PATTERNS, notes: Notes | None = None):
+    def __init__(
+        self,
+        data_dir: str | Path,
+        archives: Iterable[str] = ARCHIVE_PATTERNS,
+        notes: Notes | None = None,
+        archives_as_folders: bool = False,
+    ):
         self.root = Path(data_dir).expanduser().absolute()
         self.notes = notes or Notes()
         self._patterns = tuple(archives)
+        self._as_folders = archives_as_folders
         # name -> None for a plain file, else (archive, position): an index into the archive's own table
         self._entries: dict[str, Any] = {}
         self._zips: dict[str, zipfile.ZipFile] = {}
@@ -76,7 +89,7 @@ class CorpusFiles:
         return str(self.root / name) if self._entry(name) is None else None
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file for reading, with `seek`.
+        """Open a file for reading, with `seek`; a member of a zip is read at once, one of a tar as it is asked for.
 
         Raises:
             FileNotFoundError: no file of this name.
@@ -85,6 +98,9 @@ class CorpusFiles:
         entry = self._entry(name)
         if entry is None:
             return (self.root / name).open("rb")
+        archive, position = entry
+        if archive in self._tars:
+            return io.BufferedReader(FileWindow(self._tars[archive], *position))
         return io.BytesIO(self.read(name))
 
     def read(self, name: str) -> bytes:
@@ -96,7 +112,7 @@ class CorpusFiles:
         if archive in self._zips:
             try:
                 return self._zips[archive].read(position)
-            except zipfile.BadZipFile as error:
+            except ZIP_ERRORS as error:
                 raise OSError(f"{name} in {archive} is damaged: {error}") from error
         offset, size = position
         stream = self._tars[archive]
@@ -123,13 +139,15 @@ class CorpusFiles:
         parts: defaultdict[str, list[str]] = defaultdict(list)
         archives = []
         for name in walk_names(self.root):
+            if IGNORED.search(name):
+                continue
             stem = PART_NAME.match(name)
-            if stem and any(fnmatch(name, pattern) for pattern in self._patterns):
-                parts[stem["stem"]].append(name)
-            elif any(fnmatch(name, pattern) for pattern in self._patterns):
-                archives.append(name)
-            elif not IGNORED.search(name):
+            if not self._is_archive(name):
                 self._entries[name] = None
+            elif stem:
+                parts[stem["stem"]].append(name)
+            else:
+                archives.append(name)
         for name in sorted(archives):
             try:
                 self._index_archive(self.root / name)
@@ -143,26 +161,37 @@ class CorpusFiles:
         if stem:
             sisters = [path for path in self.root.parent.iterdir() if PART_NAME.match(path.name)]
             same = [path for path in sisters if PART_NAME.match(path.name)["stem"] == stem["stem"]]  # type: ignore[index]
-            self._index_parts(str(self.root.parent / stem["stem"]), same)
+            chosen = [path for path in same if self._is_archive(path.name)]
+            self._index_parts(str(self.root.parent / stem["stem"]), chosen)
         else:
             self._index_archive(self.root)
 
+    def _is_archive(self, name: str) -> bool:
+        return any(fnmatch(name.lower(), pattern) for pattern in self._patterns)
+
     def _index_archive(self, path: Path) -> None:
+        folder = self._folder_of(path)
         if zipfile.is_zipfile(path):
             archive = self._zips[str(path)] = zipfile.ZipFile(path)
             for info in archive.infolist():
                 if not info.is_dir():
-                    self._add(info.filename, (str(path), info))
+                    self._add(info.filename, (str(path), info), folder)
             return
         stream = path.open("rb")
         try:
-            members = list(tar_members(stream))
+            for name, offset, size in tar_members(stream, 0, self.notes, path.name):
+                self._add(name, (str(path), (offset, size)), folder)
         except tarfile.TarError as error:
             stream.close()
             raise ValueError(f"{path} is neither a zip nor a tar archive that can be read: {error}") from error
         self._tars[str(path)] = stream
-        for name, offset, size in members:
-            self._add(name, (str(path), (offset, size)))
+
+    def _folder_of(self, archive: Path) -> str:
+        """The folder that an archive is unpacked to in thought: "" or one with a slash."""
+        if not self._as_folders:
+            return ""
+        inside = archive.relative_to(self.root if self.root.is_dir() else self.root.parent)
+        return inside.with_suffix("").as_posix() + "/"
 
     def _index_parts(self, stem: str, paths: list[Path]) -> None:
         for run in part_runs(paths, self.notes):
@@ -175,15 +204,19 @@ class CorpusFiles:
                 self.notes.add("part without a complete file", run[0].name)
                 continue
             try:
-                for name, offset, size in tar_members(stream, start):
-                    self._add(name, (archive, (offset, size)))
+                for name, offset, size in tar_members(stream, start, self.notes, run[0].name):
+                    self._add(name, (archive, (offset, size)), self._folder_of(Path(f"{stem}.tar")))
             except tarfile.TarError as error:
                 self.notes.add("archive that cannot be read", run[0].name, str(error))
 
-    def _add(self, name: str, entry: Any) -> None:
+    def _add(self, name: str, entry: Any, folder: str = "") -> None:
         name = name.removeprefix("./")
         if IGNORED.search(name):
             return
+        own = folder.rstrip("/").rpartition("/")[2]
+        if own and name.startswith(f"{own}/"):
+            folder = folder.removesuffix(f"{own}/")
+        name = f"{folder}{name}"
         if name in self._entries:
             self.notes.add("duplicate member, the first is used", name)
         else:
@@ -204,7 +237,9 @@ def walk_names(root: Path) -> Iterator[str]:
                     yield name
 
 
-def tar_members(stream: IO[bytes], start: int = 0) -> Iterator[tuple[str, int, int]]:
+def tar_members(
+    stream: IO[bytes], start: int = 0, notes: Notes | None = None, archive_name: str = ""
+) -> Iterator[tuple[str, int, int]]:
     """Name, offset and size of the regular files of a tar, from its headers alone.
 
     Tars appended to one another are read to the end; a file cut off at the end is left out.
@@ -212,18 +247,29 @@ def tar_members(stream: IO[bytes], start: int = 0) -> Iterator[tuple[str, int, i
     Args:
         stream: binary file with `seek`.
         start: offset of the first header.
+        notes: counts links, and an archive that breaks off.
+        archive_name: name in the notes.
 
     Raises:
         tarfile.TarError: the stream is no tar.
     """
+    notes = notes or Notes()
     end = stream.seek(0, os.SEEK_END)
     stream.seek(start)
+    if any(stream.read(tarfile.BLOCKSIZE)) and not is_header(stream, start):
+        raise tarfile.ReadError("it does not begin with a tar header")
+    stream.seek(start)
     with tarfile.open(fileobj=stream, mode="r:", ignore_zeros=True) as archive:
-        for count, member in enumerate(iter(archive.next, None), start=1):
-            if member.isreg() and member.offset_data + member.size <= end:
-                yield member.name, member.offset_data, member.size
-            if count % TAR_FORGET_EVERY == 0:
-                archive.members = []  # type: ignore[attr-defined]
+        try:
+            for count, member in enumerate(iter(archive.next, None), start=1):
+                if member.issym() or member.islnk():
+                    notes.add("link in an archive, left out", member.name)
+                elif member.isreg() and member.offset_data + member.size <= end:
+                    yield member.name, member.offset_data, member.size
+                if count % TAR_FORGET_EVERY == 0:
+                    archive.members = []  # type: ignore[attr-defined]
+        except tarfile.TarError as error:
+            notes.add("archive that breaks off", archive_name, str(error))
 
 
 __all__ = ["ARCHIVE_PATTERNS", "CorpusFiles", "tar_members", "walk_names"]

@@ -14,6 +14,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".g
 IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # Modes whose pixels are ids as they are; "P" ids are palette indices, and never go through the palette's colours.
 ID_MODES = ("1", "L", "P", "I", "I;16")
+# Modes whose first channel is the id where the colour channels are equal.
+COLOUR_MODES = ("LA", "RGB", "RGBA")
 MAX_ID = 255
 
 # What `datasets.Image` takes: {"path": str | None, "bytes": bytes | None}.
@@ -44,17 +46,22 @@ def checked_image(
     Args:
         files: the corpus.
         name: file in it.
-        notes: counts "missing file", "empty file", "not an image" and, with "decode", "damaged image".
+        notes: counts "missing file", "file that cannot be read", "empty file", "not an image" and, with "decode",
+            "damaged image".
         verify: "header" reads the first bytes, "decode" all pixels.
     """
     if name not in files:
         notes.add("missing file", name)
         return None
-    value = stored_image(files, name)
-    source = value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])
+    try:
+        value = stored_image(files, name)
+        source = files.open(name) if value["bytes"] is None else io.BytesIO(value["bytes"])
+    except OSError as error:
+        notes.add("file that cannot be read", name, str(error))
+        return None
     kind = "not an image"
     try:
-        with Image.open(source) as image:
+        with source, Image.open(source) as image:
             size = image.size
             kind = "damaged image"
             if verify == "decode":
@@ -80,9 +87,11 @@ def read_ids(files: CorpusFiles, name: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             mode, pixels = image.mode, np.asarray(image)
-    except SyntaxError as error:
+    except IMAGE_ERRORS as error:
         raise OSError(f"{name} is damaged: {error}") from error
-    if mode not in ID_MODES:
+    if mode not in ID_MODES + COLOUR_MODES:
+        raise ValueError(f"{name} has pixels of mode {mode}: expected grey or palette ids")
+    if mode in COLOUR_MODES:
         pixels = _only_channel(pixels, mode, name)
     if pixels.size and (pixels.max() > MAX_ID or pixels.min() < 0):
         raise ValueError(f"{name} has values {pixels.min()} to {pixels.max()}: expected 0 to {MAX_ID}")

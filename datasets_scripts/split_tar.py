@@ -106,14 +106,15 @@ def start_of_next_member(stream: IO[bytes]) -> int | None:
         found = block.find(TAR_MAGIC)
         while found >= 0:
             start = position + found - TAR_MAGIC_OFFSET
-            if start >= 0 and _is_header(stream, start):
+            if start >= 0 and is_header(stream, start):
                 return start
             found = block.find(TAR_MAGIC, found + 1)
         position += SEARCH_BLOCK
     return None
 
 
-def _is_header(stream: IO[bytes], start: int) -> bool:
+def is_header(stream: IO[bytes], start: int) -> bool:
+    """Whether a tar header with a right checksum stands at this offset."""
     stream.seek(start)
     try:
         tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), tarfile.ENCODING, "surrogateescape")
@@ -122,4 +123,4 @@ def _is_header(stream: IO[bytes], start: int) -> bool:
     return True
 
 
-__all__ = ["PART_NAME", "PartsFile", "part_runs", "start_of_next_member"]
+__all__ = ["PART_NAME", "PartsFile", "is_header", "part_runs", "start_of_next_member"]
