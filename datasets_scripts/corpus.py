@@ -91,6 +91,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
     CARD: ClassVar[CorpusCard]
     EXPECTED: ClassVar[str]
     ARCHIVES: ClassVar[tuple[str, ...]] = ARCHIVE_PATTERNS
+    ARCHIVES_AS_FOLDERS: ClassVar[bool] = False
     notes_dir: str | None = None
 
     def features(self) -> datasets.Features:
@@ -109,6 +110,10 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         """Meaning of the values in `mask`, where there are more than untouched (0) and forged (1)."""
         return {}
 
+    def archive_patterns(self) -> tuple[str, ...]:
+        """Patterns of archives that these options want looked into."""
+        return self.ARCHIVES
+
     @property
     def files(self) -> CorpusFiles:
         """The files of `data_dir`; indexed once a process."""
@@ -116,7 +121,10 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         if opened is None or opened[0] != os.getpid():
             if not self.config.data_dir:
                 raise ValueError(f"{self.name} needs data_dir: {self.EXPECTED}")
-            opened = (os.getpid(), CorpusFiles(self.config.data_dir, self.ARCHIVES))
+            files = CorpusFiles(
+                self.config.data_dir, self.archive_patterns(), archives_as_folders=self.ARCHIVES_AS_FOLDERS
+            )
+            opened = (os.getpid(), files)
             self.__dict__["_files"] = opened
         return opened[1]
 
@@ -192,24 +200,32 @@ def files_hash(data_dir: str | Path, options: dict[str, Any]) -> str:
 
     Args:
         data_dir: folder, or an archive, of which the folder's files with the same stem count too.
-        options: builder options.
+        options: builder options; files and folders that they name by absolute paths count as `data_dir` does.
 
     Raises:
         FileNotFoundError: `data_dir` does not exist.
     """
     root = Path(data_dir).expanduser()
-    if root.is_dir():
-        paths = [root / name for name in sorted(walk_names(root))]
-    elif root.is_file():
-        stem = root.name.split(".")[0]
-        paths = sorted(path for path in root.parent.iterdir() if path.name.split(".")[0] == stem)
-    else:
+    if not root.exists():
         raise FileNotFoundError(f"{data_dir} does not exist: expected a folder or an archive")
+    named = [Path(value).expanduser() for value in options.values() if isinstance(value, (str, Path))]
+    roots = [root, *(path for path in named if path.is_absolute() and path.exists())]
     digest = hashlib.sha256(f"{CODE_VERSION} {sorted(options.items())!r}".encode())
-    for path in paths:
-        status = path.stat()
+    for path in (path for start in roots for path in _files_of(start)):
+        try:
+            status = path.stat()
+        except FileNotFoundError:  # a link to nothing
+            continue
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _files_of(root: Path) -> list[Path]:
+    """All files of a folder, or an archive and the files beside it that share its stem."""
+    if root.is_dir():
+        return [root / name for name in sorted(walk_names(root))]
+    stem = root.name.split(".")[0]
+    return sorted(path for path in root.parent.iterdir() if path.name.split(".")[0] == stem)
 
 
 __all__ = [
