@@ -163,6 +163,7 @@ class _Tally:
             coverage={name: self._coverage(name) for name in self.masks},
             duplicates=self.duplicates.find(),
             broken=self.broken,
+            unusable=len(self.broken) + notes.unusable,
             notes=notes.to_dict(),
             comparison=[
                 Comparison(

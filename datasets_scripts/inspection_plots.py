@@ -22,6 +22,7 @@ DOTS_PER_INCH = 150
 # Sources drawn, the largest first.
 MAX_BARS = 30
 LARGEST_DOT = 900
+COMMON_SIZES = 10
 
 
 def save_plots(report: CorpusReport, folder: str | Path) -> list[Path]:
@@ -115,9 +116,9 @@ def _sizes(report: CorpusReport) -> "Figure":
     axes.scatter(sizes[:, 0], sizes[:, 1], area, color=ACCENT, alpha=0.45, linewidths=0.8, edgecolors="#26496e")
     limit = float(sizes.max()) * 1.08
     axes.plot([0, limit], [0, limit], color="#b8bec6", linewidth=0.8, linestyle="--", zorder=0)
-    for (width, height), count in list(images.items())[:3]:
-        text = f"{width} x {height}: {int(count):,}"
-        axes.annotate(text, (width, height), (10, -3), textcoords="offset points", fontsize=8, va="top")
+    common = [f"{width} x {height}: {count:,}" for (width, height), count in list(images.items())[:COMMON_SIZES]]
+    text = "\n".join(["most common", *common])
+    axes.text(1.03, 1, text, fontsize=8, va="top", linespacing=1.5, transform=axes.transAxes)
     axes.set_xlim(0, limit)
     axes.set_ylim(0, limit)
     axes.set_aspect("equal")

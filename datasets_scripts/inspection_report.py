@@ -8,8 +8,6 @@ from typing import Any
 
 from .duplicates import Duplicates
 
-# Kinds of notes that mean an unusable file, against quirks that were read around.
-BROKEN_KINDS = re.compile(r"empty file|not an image|damaged|broken|cannot be read|cut off|malformed|not JSON")
 NUMBERS = re.compile(r"\[\s+-?[\d.e-]+(,\s+-?[\d.e-]+)*\s+\]")
 # Lines of a table of values, of broken files and of image sizes that are shown; JSON has all of them.
 SHOWN_VALUES = 30
@@ -91,6 +89,7 @@ class CorpusReport:
         coverage: mask column -> share of marked pixels.
         duplicates: equal image files.
         broken: files that break off; found by decoding only.
+        unusable: number of files that no row could be made of, or that break off.
         notes: kind -> `count` and `examples` of what the readers met.
         comparison: the paper's numbers.
     """
@@ -108,15 +107,9 @@ class CorpusReport:
     coverage: dict[str, Coverage]
     duplicates: Duplicates
     broken: list[Broken]
+    unusable: int
     notes: dict[str, dict[str, Any]]
     comparison: list[Comparison]
-
-    @property
-    def unusable(self) -> int:
-        """Number of files that no row could be made of, or whose pixels break off."""
-        return len(self.broken) + sum(
-            found["count"] for kind, found in self.notes.items() if BROKEN_KINDS.search(kind)
-        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON types."""
@@ -168,7 +161,6 @@ class CorpusReport:
         lines = []
         for column, found in self.coverage.items():
             if not found.masks:
-                lines.append([column, "0", f"{found.without:,}", "", "", ""])
                 continue
             values = " ".join(f"{value}({count})" for value, count in found.values.items())
             share = (

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import Any
 MAX_EXAMPLES = 20
 # Items named in one line of the log.
 LOGGED_EXAMPLES = 3
+# Kinds that mean a file no row could be made of, against quirks that were read around.
+UNUSABLE = re.compile(
+    r"empty (file|image|mask)|missing (file|image|mask)|not an image|not JSON|malformed|damaged|cannot be"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +46,11 @@ class Notes:
         examples = self.examples.setdefault(kind, [])
         if len(examples) < MAX_EXAMPLES:
             examples.append(f"{item}: {detail}" if detail else item)
+
+    @property
+    def unusable(self) -> int:
+        """Items that are missing, damaged or of another kind than they must be."""
+        return sum(count for kind, count in self.counts.items() if UNUSABLE.search(kind))
 
     def merge(self, other: "Notes") -> None:
         """Count the items of other notes too."""

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from forgescope import __version__
-from forgescope.cli import construct, detect, evaluate, push, train
+from forgescope.cli import construct, data, detect, evaluate, push, train
 
 app = typer.Typer(
     name="forgescope",
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("detect")(detect.detect)
 app.add_typer(construct.app, name="construct")
+app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.command("evaluate")(evaluate.evaluate)
 app.command("push")(push.push)
