@@ -1,7 +1,8 @@
 """Images and masks of a corpus as `datasets` stores them: checked, sized alike, class ids kept."""
 
 import io
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import IO, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -59,6 +60,21 @@ def checked_image(
     except OSError as error:
         notes.add("file that cannot be read", name, str(error))
         return None
+    size = _size_or_note(source, lambda: files.read(name), name, notes, verify)
+    return None if size is None else (value, size)
+
+
+def checked_bytes(
+    data: bytes, name: str, notes: Notes, verify: Literal["header", "decode"] = "header"
+) -> tuple[StoredImage, tuple[int, int]] | None:
+    """As `checked_image`, for an encoded image that stands inside another file; `name` says where in the notes."""
+    size = _size_or_note(io.BytesIO(data), lambda: data, name, notes, verify)
+    return None if size is None else ({"path": None, "bytes": data}, size)
+
+
+def _size_or_note(
+    source: IO[bytes], read: Callable[[], bytes], name: str, notes: Notes, verify: Literal["header", "decode"]
+) -> tuple[int, int] | None:
     kind = "not an image"
     try:
         with source, Image.open(source) as image:
@@ -67,10 +83,10 @@ def checked_image(
             if verify == "decode":
                 image.load()
     except IMAGE_ERRORS as error:
-        data = files.read(name) if value["bytes"] is None else value["bytes"]
+        data = read()
         notes.add(kind if data else "empty file", name, str(error) if data else "")
         return None
-    return value, size
+    return size
 
 
 def read_ids(files: CorpusFiles, name: str) -> np.ndarray:
@@ -81,7 +97,11 @@ def read_ids(files: CorpusFiles, name: str) -> np.ndarray:
         OSError: not an image, or damaged.
         ValueError: a colour mask whose channels differ, or values above 255.
     """
-    data = files.read(name)
+    return ids_of(files.read(name), name)
+
+
+def ids_of(data: bytes, name: str) -> np.ndarray:
+    """As `read_ids`, for an encoded mask that stands inside another file; `name` says where in errors."""
     if not data:
         raise OSError(f"{name} is empty")
     try:
@@ -133,8 +153,10 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "StoredImage",
     "binary_mask",
+    "checked_bytes",
     "checked_image",
     "fit_mask",
+    "ids_of",
     "is_image_name",
     "read_ids",
     "stored_image",
