@@ -7,6 +7,7 @@ and `file_name`, `mask_file_name`, `label`, `id` and so on. Masks: non-zero = fo
 import hashlib
 import json
 from pathlib import Path
+from typing import Literal
 
 import datasets
 
@@ -18,6 +19,8 @@ VALIDATION_PERCENT = 10
 FILE_FIELDS = {"image": "file_name", "mask": "mask_file_name", "ai_mask": "ai_mask_file_name"}
 TEXT_COLUMNS = ("id", "source", "task", "photo", "donor", "parameters")
 AUTHENTIC_TASK = "authentic"
+# Share of an annotated PromptForge corpus that becomes its test split (95:5 in the paper, section 4.1).
+PROMPTFORGE_TEST_PERCENT = 5
 # Missing files named in one error message.
 MAX_NAMED_FILES = 3
 
@@ -79,6 +82,19 @@ def load_forgery_folder(data_dir: str | Path, split: str | None = None) -> datas
 def is_validation_key(key: str) -> bool:
     """Whether a photograph or id falls into the validation tenth: decided by its SHA-256 alone."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100 < VALIDATION_PERCENT
+
+
+def promptforge_split(key: str) -> Literal["train", "test"]:
+    """Side of the 95:5 cut of a PromptForge corpus that an id falls on: decided by its SHA-256 alone.
+
+    The authors cut at random and published neither seed nor list, so this cut is not theirs. It is independent of
+    `is_validation_key`: a tenth of the training side is still a tenth.
+
+    Args:
+        key: the `id` of the pair.
+    """
+    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[8:16], "big")
+    return "test" if place % 100 < PROMPTFORGE_TEST_PERCENT else "train"
 
 
 def _select(rows: list[dict], split: str | None) -> list[dict]:
