@@ -62,9 +62,11 @@ def export_card(builder: CorpusBuilder, facts: ExportFacts, place: str) -> Datas
         facts: what was written.
         place: what `load_dataset` is called with: a folder or a Hub id.
     """
-    text = DatasetCard.from_template(
-        DatasetCardData(),
+    card = DatasetCard.from_template(
+        _metadata(builder, facts),
         template_str=(files(__package__) / TEMPLATE).read_text(encoding="utf-8"),
+        begin=BEGIN.format(facts.fingerprint),
+        end=END,
         card=builder.CARD,
         place=place,
         call=_call(builder.dataset_name, facts.options),
@@ -76,9 +78,9 @@ def export_card(builder: CorpusBuilder, facts: ExportFacts, place: str) -> Datas
         labels=facts.labels,
         sources=facts.sources if len(facts.sources) <= MAX_SOURCES else {},
         notes=_note_cells(facts.notes, builder.config.data_dir),
-    ).text
-    section = f"{BEGIN.format(facts.fingerprint)}\n{text.strip()}\n{END}"
-    return DatasetCard(f"---\n{_metadata(builder, facts)}\n---\n\n{section}\n")
+    )
+    card.text = f"{card.text.rstrip()}\n"
+    return card
 
 
 def merge_card(card: DatasetCard, existing: DatasetCard | None) -> DatasetCard:

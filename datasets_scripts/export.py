@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
-from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import DatasetCard
 
 from .corpus import CorpusBuilder
 from .dataset_card import CARD_FILE, SHARD_FOLDER, ExportFacts, export_card, merge_card, read_fingerprint
 from .features import LABEL_NAMES
-from .load import corpus_builder
+from .load import corpus_builder, drop_empty_splits, prepare
 from .notes import Notes
 from .publish import check_may_publish, publish_export
 
@@ -148,22 +147,15 @@ def _write_shards(
 ) -> dict[str, int]:
     """Let `datasets` write the shards, which embeds the images, and give them the names that the Hub gives."""
     builder._writer_batch_size = rows_per_group
-    try:
-        builder.download_and_prepare(
-            str(scratch), file_format="parquet", num_proc=num_proc, verification_mode="no_checks"
-        )
-    except DatasetGenerationError as error:
-        if isinstance(error.__cause__, (ValueError, OSError)):
-            raise error.__cause__ from None
-        raise
-    splits = builder.info.splits or {}
+    prepare(builder, num_proc, str(scratch), file_format="parquet")
+    splits = drop_empty_splits(builder)
     for split in splits:
         stem = f"{builder.dataset_name}-{split}"
         shards = sorted(scratch.glob(f"{stem}-*.parquet")) or [scratch / f"{stem}.parquet"]
         for number, shard in enumerate(shards):
             shard.rename(folder / f"{split}-{number:05d}-of-{len(shards):05d}.parquet")
     builder.info.download_size = sum(shard.stat().st_size for shard in folder.iterdir())
-    return {split: info.num_examples for split, info in splits.items()}
+    return splits
 
 
 def _count_columns(folder: Path, splits: dict[str, int]) -> tuple[dict[str, dict[str, int]], dict[str, int]]:

@@ -118,17 +118,43 @@ def load_corpus(
     builder = corpus_builder(name, data_dir, config, cache_dir, hash_files=not streaming, **options)
     if streaming:
         return _checked_split(builder, builder.as_streaming_dataset(), split)
+    prepare(builder, num_proc)
+    splits = drop_empty_splits(builder)
+    if split is None:
+        return datasets.DatasetDict({name: builder.as_dataset(split=name) for name in splits})
+    _checked_split(builder, splits, split.split("[")[0])
+    return builder.as_dataset(split=split)
+
+
+def prepare(builder: CorpusBuilder, num_proc: int | None = None, *args: Any, **kwargs: Any) -> None:
+    """`download_and_prepare`, without checks of counts; an error of the builder's own comes out as it is."""
     try:
-        builder.download_and_prepare(num_proc=num_proc, verification_mode="no_checks")
+        builder.download_and_prepare(*args, num_proc=num_proc, verification_mode="no_checks", **kwargs)
     except DatasetGenerationError as error:
         cause = error.__cause__
         if isinstance(cause, (ValueError, OSError)):
             raise cause from None
         raise
-    if split is None:
-        return builder.as_dataset()
-    _checked_split(builder, builder.info.splits or {}, split.split("[")[0])
-    return builder.as_dataset(split=split)
+
+
+def drop_empty_splits(builder: CorpusBuilder) -> dict[str, int]:
+    """Take splits without a row out of a prepared builder's info, for `datasets` cannot read those back.
+
+    Returns:
+        Split -> rows.
+
+    Raises:
+        ValueError: no split has a row.
+    """
+    splits = builder.info.splits or {}
+    for split in [name for name, info in splits.items() if not info.num_examples]:
+        del splits[split]
+    if not splits:
+        raise ValueError(
+            f"no file of {builder.config.data_dir} can be used as {builder.CARD.title}: "
+            f"`forgescope data inspect {builder.dataset_name}` says why"
+        )
+    return {split: info.num_examples for split, info in splits.items()}
 
 
 def _checked_split(builder: CorpusBuilder, splits: Any, split: str | None) -> Any:
@@ -148,4 +174,4 @@ def _option_names(builder_class: type[CorpusBuilder]) -> set[str]:
     return set(config_class.__dataclass_fields__) - common
 
 
-__all__ = ["CORPORA", "corpus_builder", "corpus_builder_class", "load_corpus"]
+__all__ = ["CORPORA", "corpus_builder", "corpus_builder_class", "drop_empty_splits", "load_corpus", "prepare"]
