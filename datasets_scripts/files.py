@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatch
+from fnmatch import translate
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -52,7 +52,8 @@ class CorpusFiles:
     ):
         self.root = Path(data_dir).expanduser().absolute()
         self.notes = notes or Notes()
-        self._patterns = tuple(archives)
+        patterns = [translate(pattern) for pattern in archives]
+        self._archive_name = re.compile("|".join(patterns)) if patterns else None
         self._as_folders = archives_as_folders
         # name -> None for a plain file, else (archive, position): an index into the archive's own table
         self._entries: dict[str, Any] = {}
@@ -141,8 +142,8 @@ class CorpusFiles:
         for name in walk_names(self.root):
             if IGNORED.search(name):
                 continue
-            stem = PART_NAME.match(name)
-            if not self._is_archive(name):
+            stem = PART_NAME.match(name) if (archive := self._is_archive(name)) else None
+            if not archive:
                 self._entries[name] = None
             elif stem:
                 parts[stem["stem"]].append(name)
@@ -167,7 +168,7 @@ class CorpusFiles:
             self._index_archive(self.root)
 
     def _is_archive(self, name: str) -> bool:
-        return any(fnmatch(name.lower(), pattern) for pattern in self._patterns)
+        return self._archive_name is not None and self._archive_name.match(name.lower()) is not None
 
     def _index_archive(self, path: Path) -> None:
         folder = self._folder_of(path)
