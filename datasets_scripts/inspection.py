@@ -71,12 +71,13 @@ def inspect_corpus(
     if missing:
         raise ValueError(f"{name} has no split {', '.join(missing)} in {data_dir}: it has {', '.join(pieces)}")
     chosen = {split: found for split, found in pieces.items() if splits is None or split in splits}
-    tally = _Tally(builder, limit, full_decode)
+    tally = _Tally(builder, limit)
+    prober = tally.prober(probe)
     bar = tqdm(unit="row", disable=None if progress is None else not progress)
     with bar, ThreadPoolExecutor(THREADS) as pool:
         for split, found in chosen.items():
             rows = islice((row for piece in found for row in builder.rows(piece, notes)), limit)
-            for row, result in in_order(pool, rows, tally.probing(probe), full_decode):
+            for row, result in in_order(pool, rows, prober, full_decode):
                 tally.add(split, row, result, notes)
                 bar.update()
     notes.merge(builder.files.notes)
@@ -86,8 +87,8 @@ def inspect_corpus(
 class _Tally:
     """Adds up rows."""
 
-    def __init__(self, builder: CorpusBuilder, limit: int | None, full_decode: bool):
-        self.builder, self.limit, self.full_decode = builder, limit, full_decode
+    def __init__(self, builder: CorpusBuilder, limit: int | None):
+        self.builder, self.limit = builder, limit
         features = builder.features()
         images = {name for name, feature in features.items() if isinstance(feature, datasets.Image)}
         self.masks = [name for name in features if name in images and features[name].mode == "L"]
@@ -107,8 +108,8 @@ class _Tally:
         self.duplicates = DuplicateFinder()
         self.broken: list[Broken] = []
 
-    def probing(self, probe: int) -> "RowProber":
-        """What examines a row."""
+    def prober(self, probe: int) -> RowProber:
+        """What examines rows; `probe` masks of each column are listed."""
         extra = [name for name, feature in self.builder.features().items() if isinstance(feature, datasets.Image)]
         return RowProber([name for name in extra if name not in ("image", *self.masks)], self.masks, probe)
 

@@ -63,11 +63,13 @@ class RowProber:
             data = _bytes_of(row["image"])
             found.digest = hashlib.sha256(data).digest()
             with Image.open(io.BytesIO(data)) as image:
-                turned = image.getexif().get(ExifTags.Base.Orientation) in TURNED
-                found.size = image.size[::-1] if turned else image.size
                 found.image_format = f"{image.format} {image.mode}"
                 if full_decode:
                     image.load()
+                # of a PNG, whose tags may stand behind the pixels, they are not read without decoding
+                tags = image.getexif() if full_decode or image.format != "PNG" else {}
+                turned = tags.get(ExifTags.Base.Orientation) in TURNED
+                found.size = image.size[::-1] if turned else image.size
         except IMAGE_ERRORS as error:
             found.broken.append(f"image: {error}")
         for name in self.others if full_decode else ():

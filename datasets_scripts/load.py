@@ -122,7 +122,8 @@ def load_corpus(
     splits = drop_empty_splits(builder)
     if split is None:
         return datasets.DatasetDict({name: builder.as_dataset(split=name) for name in splits})
-    _checked_split(builder, splits, split.split("[")[0])
+    for part in split.split("+"):
+        _checked_split(builder, splits, part.split("[")[0].strip())
     return builder.as_dataset(split=split)
 
 
