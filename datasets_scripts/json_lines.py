@@ -83,7 +83,7 @@ def read_records(files: CorpusFiles, part: LineRange, notes: Notes) -> Iterator[
             if isinstance(record, dict):
                 yield where, record
             else:
-                notes.add("line that is no JSON object", where, type(record).__name__)
+                notes.add("malformed line, no object", where, type(record).__name__)
 
 
 __all__ = ["LineRange", "line_ranges", "read_records"]

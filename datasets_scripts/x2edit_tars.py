@@ -45,7 +45,7 @@ def tar_edits(path: str, root: Path, notes: Notes) -> Iterator[RawEdit]:
 
     Args:
         path: the tar.
-        root: folder that tars outside of the release's folders are named after.
+        root: `data_dir`, below which tars outside of the release's folders are named.
         notes: counts tars that cannot be read, repeated and unknown members, edits without an edited image, without
             or with broken metadata.
     """
@@ -71,7 +71,8 @@ def subset_and_name(path: Path, root: Path) -> tuple[str | None, str]:
         if folders[place] in SUBSETS or (place and folders[place - 1] == ROOT_FOLDER):
             inside = "/".join((*folders[place + 1 :], path.stem))
             return SUBSETS.get(folders[place], folders[place]), inside
-    return None, path.relative_to(root).with_suffix("").as_posix()
+    folder = root.parent if root == path else root
+    return None, path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _samples(files: CorpusFiles, tar_name: str, notes: Notes) -> dict[str, dict[str, str]]:
