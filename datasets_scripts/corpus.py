@@ -83,6 +83,7 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         CARD: the corpus.
         EXPECTED: one sentence on the files that `data_dir` must hold, used in errors.
         ARCHIVES: patterns of archives to look into; `()` for builders that read archives themselves.
+        ARCHIVES_AS_FOLDERS: whether members stand below a folder of their archive's name, as if unpacked there.
         notes_dir: folder that every process writes its notes into, for whoever wants them beside the log.
     """
 
