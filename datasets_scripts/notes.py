@@ -15,7 +15,8 @@ MAX_EXAMPLES = 20
 LOGGED_EXAMPLES = 3
 # Kinds that mean a file no row could be made of, against quirks that were read around.
 UNUSABLE = re.compile(
-    r"empty (file|image|mask)|missing (file|image|mask)|not an image|not JSON|malformed|damaged|cannot be"
+    r"empty (file|image|mask)|missing (file|image|mask)|not an image|is no image|not JSON|malformed|damaged|"
+    r"cannot be|breaks off"
 )
 
 logger = logging.getLogger(__name__)
