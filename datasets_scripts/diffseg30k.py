@@ -23,7 +23,7 @@ import datasets
 import numpy as np
 
 from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, PaperCount, canonical_features, cut_into_pieces
-from .edit_masks import MaskProbe, probe_masks
+from .edit_masks import MaskProbe, checked_ids, probe_masks
 from .notes import Notes
 from .parquet_rows import cell_bytes, parquet_columns, parquet_rows
 from .pixels import binary_mask, checked_bytes, checked_image, fit_mask, ids_of, stored_mask
@@ -146,6 +146,8 @@ class DiffSeg30k(CorpusBuilder):
                 splits.setdefault(split, []).append(Table(name, split if ours else None))
         if splits:
             self._note_masks(notes)
+        if splits and ours:
+            notes.add("no stated split: 8:2 by hash of the ids, which is not the authors' split", self.CARD.title)
         return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
 
     def rows(self, piece: Pairs | Table, notes: Notes) -> Iterator[dict[str, Any]]:

@@ -153,7 +153,7 @@ class Loki(CorpusBuilder):
         if not isinstance(problems, dict):
             notes.add("entry without problems", path)
             problems = {}
-        regions = []
+        regions: list[dict[str, Any]] = []
         for number, region in enumerate(_objects(problems.get("regional"), f"{path} regional", notes)):
             item = f"{path}:{number}"
             box = usable_box(region.get("region"), size, item, notes)

@@ -83,7 +83,7 @@ def rasterize(polygons: list[Polygon], size: tuple[int, int], rasterizer: Raster
     if rasterizer == "coco":
         coco = _coco()
         if polygons:
-            return coco.decode(coco.merge(coco.frPyObjects(polygons, height, width)))
+            return np.ascontiguousarray(coco.decode(coco.merge(coco.frPyObjects(polygons, height, width))))
     mask = np.zeros((height, width), np.uint8)
     for polygon in polygons:
         cv2.fillPoly(mask, [np.asarray(polygon).reshape(-1, 2).astype(np.int32)], 1)

@@ -185,7 +185,7 @@ class RichHF18K(CorpusBuilder):
             notes.add("row left out for want of its image", name)
             return
         image, size = checked or (None, None)
-        row = {"image": image, "label": "fake", "mask": None, "id": name, "source": SOURCE}
+        row: dict[str, Any] = {"image": image, "label": "fake", "mask": None, "id": name, "source": SOURCE}
         for score in SCORES:
             row[score] = values.get(score)
             if row[score] is None:
