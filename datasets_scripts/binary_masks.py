@@ -12,10 +12,12 @@ from .pixels import IMAGE_ERRORS, binary_mask, fit_mask, read_ids
 # Values of a mask named in a note.
 MAX_NAMED_VALUES = 8
 TWO_VALUES = 2
+# Share of forged pixels above which a mask may well be inverted.
+NEARLY_WHOLE = 0.9
 
 
 def read_binary_mask(
-    files: CorpusFiles, name: str, size: tuple[int, int], above: int, notes: Notes
+    files: CorpusFiles, name: str, size: tuple[int, int], above: int, notes: Notes, invert: bool = False
 ) -> np.ndarray | None:
     """A mask as (H, W) uint8 of 0 and 1, or None with a note for one that cannot be read.
 
@@ -24,8 +26,9 @@ def read_binary_mask(
         name: the mask.
         size: (width, height) of its image; a mask of another size is resized by the nearest pixel.
         above: pixels above this value are forged.
-        notes: counts masks that are missing, unreadable, of more than two values, without a value above the limit, or
-            of another size.
+        notes: counts masks that are missing, unreadable, of more than two values, without a value above the limit, of
+            nearly the whole image, or of another size.
+        invert: pixels at or below the value are forged instead, as NIST16 has them.
     """
     if name not in files:
         notes.add("missing mask", name)
@@ -42,6 +45,10 @@ def read_binary_mask(
     mask = binary_mask(pixels, above)
     if values.max() > 0 and not mask.any():
         notes.add("mask with no value above mask_above", name, f"{shown}; forged above {above}")
+    if invert:
+        mask = 1 - mask
+    if mask.mean() > NEARLY_WHOLE:
+        notes.add("mask that marks nearly the whole image, perhaps inverted", name, f"{mask.mean():.0%}")
     return fit_mask(mask, size, name, notes)
 
 

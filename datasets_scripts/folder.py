@@ -54,10 +54,12 @@ class FolderConfig(CorpusConfig):
     Args:
         layout: form of the folder; "auto" takes the first that applies.
         mask_above: mask values above this are forged, 0 to 254.
+        invert_masks: mask values above `mask_above` are untouched instead, and all others forged.
     """
 
     layout: Layout = "auto"
     mask_above: int = 0
+    invert_masks: bool = False
 
 
 class Folder(CorpusBuilder):
@@ -119,7 +121,8 @@ class Folder(CorpusBuilder):
             mask = np.zeros((height, width), np.uint8)
         elif entry.mask is not None:
             reader, mask_name = locate(self.files, entry.folder, entry.mask)
-            mask = read_binary_mask(reader, mask_name, (width, height), self.config.mask_above, notes)
+            config = self.config
+            mask = read_binary_mask(reader, mask_name, (width, height), config.mask_above, notes, config.invert_masks)
             if mask is None:
                 return None
             if label == "fake" and not mask.any():

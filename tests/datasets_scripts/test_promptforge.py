@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from archives_layout import write_zip
 from promptforge_layout import annotated_row, mask_png, notes_of, picture, write, write_lines
 from three_ways import assert_three_ways_equal
 
@@ -169,8 +170,6 @@ def test_paths_may_be_absolute_and_use_backslashes(tmp_path):
 def test_an_archive_is_read_as_a_folder(tmp_path):
     data = tmp_path / "data"
     write_lines(data / "train" / "metadata.jsonl", [annotated_row(number, data / "train") for number in range(3)])
-    from archives_layout import write_zip
-
     names = {path.relative_to(data).as_posix(): path.read_bytes() for path in data.rglob("*") if path.is_file()}
     archive = write_zip(tmp_path / "zipped" / "pairs.zip", names)
     dataset = assert_three_ways_equal("promptforge", archive, tmp_path)["train"]
