@@ -84,7 +84,7 @@ CARD = CorpusCard(
 }""",
     labels="`label`, after Table 1 of the paper: inpainted and blended images are fake (1); photographs, and also "
     "copy-move and splicing, are real (0), since no network made a pixel of them. `manipulation_mask` and `mask` "
-    "are the same: 1 = forged. `ai_mask`: 1 = made by a network; the whole frame for inpainting, the region for blended.",
+    "are the same: 1 = forged. `ai_mask`: 1 = made by a network; the whole frame if inpainted, the region if blended.",
     paper_counts=tuple(
         PaperCount("all", f"source={source}", value, "GAMMA, Table 1")
         for source, value in (
