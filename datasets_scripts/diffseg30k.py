@@ -20,10 +20,9 @@ from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import datasets
-import numpy as np
 
 from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, PaperCount, canonical_features, cut_into_pieces
-from .edit_masks import MaskProbe, checked_ids, probe_masks
+from .edit_masks import MaskProbe, checked_ids, probe_masks, stored_ids, values_in
 from .notes import Notes
 from .parquet_rows import cell_bytes, parquet_columns, parquet_rows
 from .pixels import binary_mask, checked_bytes, checked_image, fit_mask, ids_of, stored_mask
@@ -210,11 +209,11 @@ class DiffSeg30k(CorpusBuilder):
         editors, binary = self.config.id2editor, self._is_binary()
         mask = fit_mask(checked_ids(pixels, binary, editors, mask_name), size, mask_name, notes)
         edited = binary_mask(mask)
-        ids = [value for value in np.flatnonzero(np.bincount(mask.ravel())).tolist() if value]
+        ids = [value for value in values_in(mask) if value]
         yield {
             "image": image,
-            "label": "fake" if edited.any() else "real",
-            "mask": stored_mask(mask),
+            "label": "fake" if ids else "real",
+            "mask": stored_ids(mask, data, pixels),
             "binary_mask": stored_mask(edited),
             "edit_models": None if binary and ids else [editors[value - 1] for value in ids],
             "id": key,

@@ -1,9 +1,12 @@
+import io
+
 import numpy as np
 import pytest
 from archives_layout import encoded, mask_bytes
 from PIL import Image
 
-from forgescope.datasets_scripts.edit_masks import checked_ids, probe_masks
+from forgescope.datasets_scripts.edit_masks import checked_ids, probe_masks, stored_ids, values_in
+from forgescope.datasets_scripts.pixels import ids_of
 
 EDITORS = ("a", "b", "c")
 PALETTE = [0, 0, 0, 255, 0, 0, 0, 255, 0, 9, 9, 9]
@@ -46,3 +49,21 @@ def test_checked_ids():
         checked_ids(np.array([[0, 255]], np.uint8), False, EDITORS, "m")
     with pytest.raises(ValueError, match=r'm: values 0, 1, 3, but the masks count as binary.*set mask_values="ids"'):
         checked_ids(ids, True, EDITORS, "m")
+
+
+def test_a_grey_png_is_stored_as_it_is_and_everything_else_is_written_anew():
+    values = np.array([[0, 1, 3], [3, 0, 1]], np.uint8)
+    assert values_in(values) == [0, 1, 3]
+    grey = mask_bytes(values)
+    pixels = ids_of(grey, "m")
+    assert stored_ids(pixels, grey, pixels)["bytes"] is grey
+    bits = encoded(Image.fromarray(values > 1))
+    for data in (mask_bytes(values, PALETTE), encoded(Image.fromarray(values), "BMP"), bits):
+        pixels = ids_of(data, "m")
+        stored = stored_ids(pixels, data, pixels)["bytes"]
+        assert stored != data
+        with Image.open(io.BytesIO(stored)) as image:
+            assert image.mode == "L"
+            assert (np.asarray(image) == pixels).all()
+    other = 1 - (values > 0).astype(np.uint8)
+    assert (ids_of(stored_ids(other, grey, ids_of(grey, "m"))["bytes"], "m") == other).all()
