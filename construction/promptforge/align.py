@@ -18,6 +18,9 @@ CROP_REFINEMENTS = 8
 # Determinants below this fold the image into a line, or mirror it.
 MIN_DETERMINANT = 1e-3
 MIN_CROP_SIDE = 32  # pixels
+# Refinement: side of the window that is followed, and how far a followed point may lie from the map, in pixels.
+FLOW_WINDOW = 21
+FLOW_TOLERANCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class AlignmentConfig:
         ransac_threshold: distance in pixels up to which a match agrees with RANSAC's map; not given in the paper.
         ransac_iterations: most tries of RANSAC; not given in the paper.
         ransac_confidence: confidence at which RANSAC stops; not given in the paper.
+        refine: whether the map is fitted once more to points that were followed to a tenth of a pixel; False is the
+            paper's literal form.
         still_share: when a mere change of size explains at least this share of RANSAC's inliers, and
         still_error: its error is at most this multiple of the affine map's, it is taken instead: most editors do not
             move anything, and few or badly spread matches bend an affine map where they are not. Not in the paper;
@@ -47,6 +52,7 @@ class AlignmentConfig:
     ransac_threshold: float = 3.0
     ransac_iterations: int = 2000
     ransac_confidence: float = 0.99
+    refine: bool = True
     still_share: float = 0.98
     still_error: float = 1.1
 
@@ -152,6 +158,9 @@ def align(original: np.ndarray, edited: np.ndarray, config: AlignmentConfig | No
     if inliers.mean() < config.min_inlier_ratio:
         return Rejection(RejectReason.INLIERS, counts, len(points), float(inliers.mean()))
     affine, error = least_squares_affine(points[inliers], edited_points[inliers])
+    if config.refine:
+        affine = refine_affine(affine, original, edited, points[inliers], config)
+        error = _error(affine, points[inliers], edited_points[inliers])
     still = change_of_size(original.shape[:2], edited.shape[:2])
     if _is_still(still, points, edited_points, int(inliers.sum()), config):
         affine, error = still, _error(still, points[inliers], edited_points[inliers])
@@ -171,7 +180,7 @@ def match_keypoints(
     Returns:
         (M, 2) float32 points (x, y) of the original, (M, 2) of the edited image, and both numbers of keypoints.
     """
-    detector = cv2.ORB_create(nfeatures=config.keypoints)
+    detector = cv2.ORB.create(nfeatures=config.keypoints)
     (keypoints, descriptors), (edited_keypoints, edited_descriptors) = (
         detector.detectAndCompute(_grey(image), None) for image in (original, edited)
     )
@@ -201,6 +210,43 @@ def least_squares_affine(points: np.ndarray, edited_points: np.ndarray) -> tuple
     homogeneous = np.column_stack([points, np.ones(len(points))]).astype(np.float64)
     solution, *_ = np.linalg.lstsq(homogeneous, edited_points.astype(np.float64), rcond=None)
     return solution.T, _error(solution.T, points, edited_points)
+
+
+def refine_affine(
+    affine: np.ndarray, original: np.ndarray, edited: np.ndarray, points: np.ndarray, config: AlignmentConfig
+) -> np.ndarray:
+    """Follow the matched points by less than a pixel and fit the map to where they went.
+
+    ORB finds points on coarse scales, to a pixel or two. The original is warped by the map that is known, so that only
+    small motions remain, which Lucas and Kanade's method measures to a tenth of a pixel. Not in the paper.
+
+    Args:
+        affine: (2, 3) map to start from.
+        original: (H, W, 3) or (H, W) uint8.
+        edited: the same, of any size.
+        points: (M, 2) points of the original.
+        config: settings.
+
+    Returns:
+        (2, 3) float64; the map as it was when too few points could be followed.
+    """
+    height, width = edited.shape[:2]
+    warped = cv2.warpAffine(_grey(original), affine, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    start = (points @ affine[:, :2].T + affine[:, 2]).astype(np.float32)
+    followed, found, _ = cv2.calcOpticalFlowPyrLK(
+        warped, _grey(edited), start, None, winSize=(FLOW_WINDOW, FLOW_WINDOW), maxLevel=1
+    )
+    moved = np.linalg.norm(followed - start, axis=1)
+    usable = (found[:, 0] == 1) & (moved <= config.ransac_threshold)
+    if usable.sum() < config.min_matches:
+        return affine
+    _, flags = cv2.estimateAffine2D(
+        points[usable], followed[usable], method=cv2.RANSAC, ransacReprojThreshold=FLOW_TOLERANCE, refineIters=0
+    )
+    if flags is None or flags.sum() < config.min_matches:
+        return affine
+    agree = flags[:, 0].astype(bool)
+    return least_squares_affine(points[usable][agree], followed[usable][agree])[0]
 
 
 def change_of_size(original_size: tuple[int, int], edited_size: tuple[int, int]) -> np.ndarray:

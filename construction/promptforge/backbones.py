@@ -1,4 +1,4 @@
-"""Backbones: whatever turns aligned pairs into similarity maps. `classical`, or any feature model of timm or Transformers.
+"""Backbones turn aligned pairs into similarity maps: `classical`, or any feature model of timm or Transformers.
 
 Weights stand under their own licences: DINOv3's (timm's `vit_large_patch16_dinov3.lvd1689m` too) under Meta's DINOv3
 licence.

@@ -1,15 +1,14 @@
 """The `classical` backbone: colour, gradient and texture descriptors, no weights, nothing to download.
 
 It stands in for the semantic features of PromptForge-350k (section 3.2) where none can be had. Two images of one scene
-are compared cell by cell: the distance d of two descriptors becomes the similarity c / (c + d). Cosine similarity would
-forget how strong a texture is, and calls the noise of two flat walls unlike.
+are compared cell by cell: the distance d of two descriptors becomes the similarity c / (c + d). Cosine similarity
+would forget how strong a texture is, and call the noise of two flat walls unlike.
 """
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
 
 DIAGONAL = 0.5**0.5
 

@@ -1,8 +1,8 @@
 """From two aligned images to the mask of what was edited (PromptForge-350k, section 3.2, algorithm 2).
 
 A backbone gives the similarity of the two images at every cell; Otsu's threshold on that map divides edited from
-untouched. What the paper leaves to do (section 7) is here too: Otsu finds a threshold even where nothing was edited, so
-the threshold has an upper bound; and edits of colour alone, which semantic features miss, get a cue of their own.
+untouched. What the paper leaves to do (section 7) is here too: Otsu finds a threshold even where nothing was edited,
+so the threshold has an upper bound; and edits of colour alone, which semantic features miss, get a cue of their own.
 """
 
 from collections.abc import Callable, Sequence
@@ -118,10 +118,10 @@ def otsu_threshold(values: np.ndarray) -> tuple[float, float]:
         The upper edge of the last bin of the lower class, so that `values < threshold` is that class; and the share of
         the variance that lies between the classes, 0..1 (0 for a constant map).
     """
-    counts, edges = np.histogram(values, bins=OTSU_BINS)
-    low, high = float(edges[0]), float(edges[-1])
-    if not np.ptp(values) > 0:
+    low, high = float(values.min()), float(values.max())
+    if low == high:
         return low, 0.0
+    counts, edges = np.histogram(values, bins=OTSU_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     weights = counts / counts.sum()
     below = weights.cumsum()
