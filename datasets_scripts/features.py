@@ -149,6 +149,23 @@ def _parse_row(line: str, where: str, folder: Path) -> dict:
         raw = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"{where} is not JSON ({error}): expected one object a line") from error
+    return parse_metadata_row(raw, where, folder)
+
+
+def parse_metadata_row(raw: object, where: str, folder: Path) -> dict:
+    """Read one object of metadata.jsonl.
+
+    Args:
+        raw: the object.
+        where: its place, named in errors.
+        folder: folder of the file.
+
+    Returns:
+        `image`, `mask` and `ai_mask` (paths below `folder`, or None), `label` (1, 0 or None) and the text columns.
+
+    Raises:
+        ValueError: no object with a file_name, an unknown label, or a forged image without mask_file_name.
+    """
     if not isinstance(raw, dict) or not isinstance(raw.get("file_name"), str):
         raise ValueError(f"{where} has no file_name: expected an object that names an image file")
     row: dict = {column: str(folder / raw[field]) if raw.get(field) else None for column, field in FILE_FIELDS.items()}

@@ -2,7 +2,8 @@
 
 Layouts, tried in this order by `layout="auto"`:
 
-- `metadata`: metadata.jsonl, or train, validation and test folders that have one each, as `load_forgery_folder` reads.
+- `metadata`: metadata.jsonl, or train, validation and test folders that have one each, with the fields that
+  `load_forgery_folder` reads; here all rows of one metadata.jsonl are `train`.
 - `imdl_json`: IMDL-BenCo lists `[[image, mask], [image, "Negative"]]`.
 - `forensichub_json`: ForensicHub lists `[{"path", "label"}]`, label 0 real and 1 fake; no masks.
 - `tp_gt`: folders `Tp` and `Gt`, authentic images in `Au`.
@@ -14,7 +15,7 @@ Paths in lists are relative to the list, or absolute. A folder or list named aft
 of 127 is empty, which is counted; loaders of TampCOCO take values above 1.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -24,16 +25,18 @@ import numpy as np
 
 from .binary_masks import read_binary_mask
 from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, canonical_features, cut_into_pieces
-from .features import LABEL_NAMES, SPLITS, load_forgery_folder
+from .features import LABEL_NAMES, SPLITS, parse_metadata_row
 from .files import CorpusFiles
 from .folder_layouts import Entries, Entry, image_mask_entries, tp_gt_entries
 from .image_lists import BROKEN_JSON, json_lists, list_entries, list_layout
+from .json_lines import LineRange, line_ranges, read_records
 from .named_files import locate
 from .notes import Notes
 from .pixels import checked_image, stored_mask
 
 Layout = Literal["auto", "metadata", "imdl_json", "forensichub_json", "tp_gt", "image_mask"]
 MAX_MASK_VALUE = 255
+METADATA = "metadata.jsonl"
 
 CARD = CorpusCard(
     title="local images and masks",
@@ -87,25 +90,23 @@ class Folder(CorpusBuilder):
             raise ValueError(f"unknown layout {self.config.layout!r}: expected one of {', '.join(get_args(Layout))}")
         if not 0 <= self.config.mask_above < MAX_MASK_VALUE:
             raise ValueError(f"mask_above is {self.config.mask_above}: expected 0 to {MAX_MASK_VALUE - 1}")
-        layout = self.config.layout if self.config.layout != "auto" else _find_layout(self.files)
-        if layout is None:
-            return {}
+        layout = self.config.layout
+        if layout in ("auto", "metadata") and (ranges := _metadata_ranges(self.files)):
+            return ranges
         if layout == "metadata":
-            entries = _metadata_entries(self.files.root)
-        elif layout == "tp_gt":
-            entries = tp_gt_entries(self.files, notes)
-        elif layout == "image_mask":
-            entries = image_mask_entries(self.files, notes)
+            return {}
+        if layout == "auto":
+            layout, entries = _first_layout(self.files, notes)
         else:
-            entries = list_entries(self.files, layout, notes)
+            entries = _entries(self.files, layout, notes)
         if notes.counts and not any(entries.values()):
             seen = "; ".join(f"{kind} ({notes.examples[kind][0]})" for kind in notes.counts)
             raise ValueError(f"layout {layout} gives no image in {self.files.root}: {seen}")
         return {split: cut_into_pieces(found) for split, found in entries.items()}
 
-    def rows(self, piece: list[Entry], notes: Notes) -> Iterator[dict[str, Any]]:
+    def rows(self, piece: list[Entry] | LineRange, notes: Notes) -> Iterator[dict[str, Any]]:
         """A row an entry."""
-        for entry in piece:
+        for entry in _metadata_entries(self.files, piece, notes) if isinstance(piece, LineRange) else piece:
             row = self._row(entry, notes)
             if row is not None:
                 yield row
@@ -138,55 +139,60 @@ class Folder(CorpusBuilder):
         }
 
 
-def _find_layout(files: CorpusFiles) -> str | None:
-    """The first layout that the names and the JSON lists at the top show, None for none.
+def _metadata_ranges(files: CorpusFiles) -> dict[str, list[Any]]:
+    """Ranges of metadata.jsonl in the folders of splits, or in the root."""
+    names = {split: f"{split}/{METADATA}" for split in SPLITS if f"{split}/{METADATA}" in files}
+    if not names and METADATA in files:
+        names = {"train": METADATA}
+    return {split: list(line_ranges(files, name)) for split, name in names.items()}
 
-    Args:
-        files: the corpus.
+
+def _metadata_entries(files: CorpusFiles, part: LineRange, notes: Notes) -> Iterator[Entry]:
+    folder = part.name.rpartition("/")[0]
+    for where, record in read_records(files, part, notes):
+        try:
+            row = parse_metadata_row(record, where, Path(folder))
+        except ValueError as error:
+            notes.add("row that cannot be used", str(error))
+            continue
+        label = None if row["label"] is None else LABEL_NAMES[row["label"]]
+        yield Entry(
+            image=row["image"],
+            mask=row["mask"],
+            label=label,
+            source=row["source"] or files.root.name,
+            untouched=row["mask"] is None and label == LABEL_NAMES[0],
+            id=row["id"],
+            task=row["task"],
+        )
+
+
+def _entries(files: CorpusFiles, layout: str, notes: Notes) -> Entries:
+    if layout == "tp_gt":
+        return tp_gt_entries(files, notes)
+    if layout == "image_mask":
+        return image_mask_entries(files, notes)
+    return list_entries(files, layout, notes)
+
+
+def _first_layout(files: CorpusFiles, notes: Notes) -> tuple[str, Entries]:
+    """The first layout that names and JSON lists at the top show, and its entries; ("auto", {}) for none.
 
     Raises:
         ValueError: none, but there is a broken JSON file that might have been a list.
     """
-    if any(f"{folder}metadata.jsonl" in files for folder in ("", *(f"{split}/" for split in SPLITS))):
-        return "metadata"
-    notes = Notes()
-    lists = {list_layout(items) for items in json_lists(files, notes).values()}
-    tries: dict[str, Callable[[], Any]] = {
-        "imdl_json": lambda: "imdl_json" in lists,
-        "forensichub_json": lambda: "forensichub_json" in lists,
-        "tp_gt": lambda: tp_gt_entries(files, Notes()),
-        "image_mask": lambda: image_mask_entries(files, Notes()),
-    }
-    layout = next((layout for layout, applies in tries.items() if applies()), None)
-    if layout is None and notes.counts:
-        raise ValueError(f"no layout was found, and {BROKEN_JSON}: {notes.examples[BROKEN_JSON][0]}")
-    return layout
-
-
-def _metadata_entries(root: Path) -> Entries:
-    """Rows of metadata.jsonl in `root`, or in its folders of splits."""
-    if not root.is_dir():
-        raise ValueError(f"{root} is an archive with metadata.jsonl: unpack it")
-    folders = {split: root / split for split in SPLITS if (root / split / "metadata.jsonl").is_file()}
-    return {split: _metadata_rows(folder, root) for split, folder in (folders or {"train": root}).items()}
-
-
-def _metadata_rows(folder: Path, root: Path) -> list[Entry]:
-    entries = []
-    for row in load_forgery_folder(folder).with_format("arrow")[:].to_pylist():
-        label = None if row["label"] is None else LABEL_NAMES[row["label"]]
-        entries.append(
-            Entry(
-                image=row["image"]["path"],
-                mask=row["mask"] and row["mask"]["path"],
-                label=label,
-                source=row["source"] or root.name,
-                untouched=row["mask"] is None and label == LABEL_NAMES[0],
-                id=row["id"],
-                task=row["task"],
-            )
-        )
-    return entries
+    list_notes = Notes()
+    lists = {list_layout(items) for items in json_lists(files, list_notes).values()}
+    for layout in ("imdl_json", "forensichub_json"):
+        if layout in lists:
+            return layout, _entries(files, layout, notes)
+    for layout in ("tp_gt", "image_mask"):
+        entries = _entries(files, layout, notes)
+        if entries:
+            return layout, entries
+    if list_notes.counts:
+        raise ValueError(f"no layout was found, and {BROKEN_JSON}: {list_notes.examples[BROKEN_JSON][0]}")
+    return "auto", {}
 
 
 __all__ = ["CARD", "Folder", "FolderConfig"]

@@ -1,6 +1,7 @@
 """Where the images and masks of a local test set are: the usual forms, found by the names of files."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from .files import CorpusFiles
@@ -55,8 +56,7 @@ def tp_gt_entries(files: CorpusFiles, notes: Notes) -> Entries:
     for parent, folders in _image_folders(files).items():
         if TAMPERED not in folders or TRUTH not in folders:
             continue
-        place = entries.setdefault(split_of(parent), [])
-        source = _source_of(parent, files)
+        place, source = entries.setdefault(split_of(parent), []), parent or files.root.name
         masks = _by_stem(folders[TRUTH])
         for key, name in folders[TAMPERED].items():
             mask = _matching_mask(key, masks)
@@ -77,13 +77,16 @@ def image_mask_entries(files: CorpusFiles, notes: Notes) -> Entries:
         masks = next((folders[name] for name in MASK_FOLDERS if name in folders), None)
         if images is None or masks is None:
             continue
+        place, source = [], parent or files.root.name
         stems = _by_stem(masks)
         for key, name in images.items():
             mask = _matching_mask(key, stems)
             if mask is None:
                 unmatched.append(name)
             else:
-                entries.setdefault(split_of(parent), []).append(Entry(name, mask, None, _source_of(parent, files)))
+                place.append(Entry(name, mask, None, source))
+        if place:
+            entries.setdefault(split_of(parent), []).extend(place)
     if not entries and not unmatched:
         entries, unmatched = _side_by_side(files)
     for name in unmatched if entries else []:
@@ -91,6 +94,7 @@ def image_mask_entries(files: CorpusFiles, notes: Notes) -> Entries:
     return entries
 
 
+@lru_cache(maxsize=1)
 def _image_folders(files: CorpusFiles) -> dict[str, dict[str, dict[str, str]]]:
     """Parent -> lower-case name of a folder of interest -> path below it without the suffix -> name of the image."""
     wanted = {TAMPERED, TRUTH, AUTHENTIC, *IMAGE_FOLDERS, *MASK_FOLDERS}
@@ -130,7 +134,8 @@ def _side_by_side(files: CorpusFiles) -> tuple[Entries, list[str]]:
         if mask is None:
             unmatched.append(name)
         else:
-            entries.setdefault(split_of(parent), []).append(Entry(name, mask, None, _source_of(parent, files)))
+            source = parent or files.root.name
+            entries.setdefault(split_of(parent), []).append(Entry(name, mask, None, source))
     return entries, unmatched
 
 
@@ -138,10 +143,6 @@ def split_of(text: str) -> str:
     """Split that the last folder or word of a name speaks of, else `train`, as `datasets` calls a folder's rows."""
     words = PurePosixPath(text).name.lower().replace("-", "_").replace(".", "_").split("_")
     return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "train")
-
-
-def _source_of(parent: str, files: CorpusFiles) -> str:
-    return parent or files.root.name
 
 
 def _stem(name: str) -> str:

@@ -20,8 +20,9 @@ from .pixels import is_image_name
 from .raw_edits import RawEdit, said
 
 SOURCE = "pico-banana"
+# In the name of a single-turn file; in that of one which the mapping script has written.
+SINGLE_TURN = "sft"
 MAPPED = "with_local_source_image_path"
-OTHER_FORMS = ("preference", "multi")
 OUTPUT_FIELD = "output_image"
 # Much faster than parsing every line twice.
 OUTPUT_TEXT = re.compile(rb'"output_image"\s*:\s*"([^"]+)"')
@@ -35,13 +36,12 @@ def pico_ranges(files: CorpusFiles, notes: Notes) -> list[LineRange]:
         notes: counts files of other forms, and lines whose `output_image` an earlier line has.
     """
     names = files.match(r"(?i)\.jsonl$")
-    others = [name for name in names if any(form in _file_name(name).lower() for form in OTHER_FORMS)]
-    for name in others:
+    single = [name for name in names if SINGLE_TURN in _file_name(name).lower()]
+    for name in sorted(set(names) - set(single)):
         notes.add("JSON Lines of another form, not read", name)
-    single = [name for name in names if name not in others]
     mapped = [name for name in single if MAPPED in name]
     if mapped:
-        for name in set(single) - set(mapped):
+        for name in sorted(set(single) - set(mapped)):
             notes.add("JSON Lines without mapped source images, not read beside those with", name)
     seen: set[bytes] = set()
 

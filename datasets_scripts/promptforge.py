@@ -96,7 +96,7 @@ class PromptForge(CorpusBuilder):
     CARD = CARD
     EXPECTED = (
         "<split>/metadata.jsonl or metadata.jsonl with the files it names (annotated), .tar files (x2edit), or "
-        "sft.jsonl with images (pico_banana)"
+        "*sft*.jsonl with images (pico_banana)"
     )
 
     def archive_patterns(self) -> tuple[str, ...]:

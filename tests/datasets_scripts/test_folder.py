@@ -305,9 +305,43 @@ def test_metadata_with_splits_and_from_a_tar(tmp_path):
     metadata_folder(tmp_path / "data/test", 2)
     dataset = assert_three_ways_equal("folder", tmp_path / "data", tmp_path)
     assert {split: rows.num_rows for split, rows in dataset.items()} == {"train": 3, "test": 2}
-    archive = write(tmp_path / "all.tar", tar_of([("metadata.jsonl", "{}")]))
-    with pytest.raises(ValueError, match="is an archive with metadata.jsonl: unpack it"):
-        load_corpus("folder", archive, streaming=True)
+    data = tmp_path / "data"
+    members = [(path.relative_to(data).as_posix(), path.read_bytes()) for path in data.rglob("*") if path.is_file()]
+    unpacked = assert_three_ways_equal("folder", write(tmp_path / "all.tar", tar_of(members)), tmp_path)
+    assert unpacked["train"]["id"] == dataset["train"]["id"]
+    assert forged_rows(unpacked["train"]) == [0, 1, 2]
+
+
+def test_rows_of_metadata_that_cannot_be_used_are_counted(tmp_path):
+    data = tmp_path / "data"
+    metadata_folder(data, 2)
+    forged = {"file_name": "1.png", "mask_file_name": "m1.png"}
+    rows = [
+        forged | {"label": "fake", "id": "good"},
+        "{broken",
+        {"mask_file_name": "m1.png"},
+        forged | {"label": "forged"},
+        forged | {"label": 1, "mask_file_name": None},
+        forged | {"file_name": "none.png"},
+        forged | {"mask_file_name": "none.png"},
+        {"file_name": "1.png", "mask_file_name": None},
+        forged,
+    ]
+    write_lines(data / "metadata.jsonl", rows)
+    dataset = assert_three_ways_equal("folder", data, tmp_path)["train"]
+    assert dataset["id"] == ["good", "1", "1"]
+    assert dataset["label"] == [1, None, 1]
+    assert forged_rows(dataset) == [1, None, 1]
+    notes = notes_of("folder", data, tmp_path)
+    assert dict(notes.counts) == {
+        "line that is not JSON": 1,
+        "row that cannot be used": 3,
+        "missing file": 1,
+        "missing mask": 1,
+    }
+    assert notes.examples["row that cannot be used"][1] == (
+        "metadata.jsonl line 4 has label 'forged': expected 0, 1, real, fake or null"
+    )
 
 
 def test_an_archive_of_pairs(tmp_path):

@@ -24,6 +24,7 @@ def test_pairs_are_found_by_output_image_and_by_the_urls_file_name(tmp_path, ima
     write_lines(data / "jsonl/sft.jsonl", rows)
     write_lines(data / "jsonl/preference.jsonl", [{"other": 1}])
     write_lines(data / "jsonl/multi-turn.jsonl", [{"files": []}])
+    write_lines(data / "metadata.jsonl", [{"file_name": "a.png"}])
     dataset = assert_three_ways_equal("promptforge", data, tmp_path, "pico_banana")["train"]
     assert dataset["id"] == [f"pico-banana/images/positive-edit/{number}.png" for number in (3, 1, 2)]
     assert [grey(image) for image in dataset["image"]] == [3, 1, 2]
@@ -36,7 +37,7 @@ def test_pairs_are_found_by_output_image_and_by_the_urls_file_name(tmp_path, ima
     assert dataset["mask"] == [None] * 3
     notes = notes_of("promptforge", data, tmp_path, "pico_banana")
     assert notes.examples == {
-        "JSON Lines of another form, not read": ["jsonl/multi-turn.jsonl", "jsonl/preference.jsonl"]
+        "JSON Lines of another form, not read": ["jsonl/multi-turn.jsonl", "jsonl/preference.jsonl", "metadata.jsonl"]
     }
 
 
