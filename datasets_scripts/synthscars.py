@@ -178,7 +178,9 @@ class SynthScars(CorpusBuilder):
         if self.config.name == "grounded":
             for region, mask in zip(regions, masks, strict=True):
                 region["mask"] = stored_mask(mask)
-        return {"mask": stored_mask(np.maximum.reduce(masks)) if masks else None, "regions": regions}
+        for mask in masks[1:]:
+            np.maximum(masks[0], mask, out=masks[0])
+        return {"mask": stored_mask(masks[0]) if masks else None, "regions": regions}
 
     def _regions(
         self, key: str, annotation: dict[str, Any], size: tuple[int, int], notes: Notes

@@ -167,3 +167,17 @@ def test_stored_masks_are_exact():
     with Image.open(io.BytesIO(stored["bytes"])) as image:
         assert image.mode == "L"
         np.testing.assert_array_equal(np.asarray(image), IDS)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 257), (64, 64)])
+def test_stored_masks_keep_all_256_values(shape):
+    for mask in (np.resize(np.arange(256, dtype=np.uint8), shape), np.full(shape, 255, np.uint8)[:, ::-1]):
+        with Image.open(io.BytesIO(stored_mask(mask)["bytes"])) as read:
+            assert (read.format, read.mode) == ("PNG", "L")
+            np.testing.assert_array_equal(np.asarray(read), mask)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((4, 4), bool), np.zeros((4, 4, 1), np.uint8), np.zeros((4, 4), np.uint16)])
+def test_masks_of_another_form_are_not_stored(mask):
+    with pytest.raises(ValueError, match=r"a mask must be \(H, W\) uint8, got \(4, 4"):
+        stored_mask(mask)
