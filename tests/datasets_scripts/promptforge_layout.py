@@ -102,9 +102,12 @@ def pico_row(number: int, **changes) -> dict:
 
 
 def notes_of(name: str, data_dir: Path, folder: Path, config: str | None = None, **options) -> Notes:
-    """What a corpus counts when all its splits are read once."""
+    """What a corpus counts when all its splits are read once; examples sorted, since pieces are noted in any order."""
     builder = corpus_builder(name, data_dir, config, folder / "cache", **options)
     builder.notes_dir = tempfile.mkdtemp(dir=folder)
     for dataset in builder.as_streaming_dataset().values():
         list(dataset)
-    return Notes.read(builder.notes_dir)
+    notes = Notes.read(builder.notes_dir)
+    for examples in notes.examples.values():
+        examples.sort()
+    return notes
