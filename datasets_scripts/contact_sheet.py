@@ -2,8 +2,7 @@
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator
-from itertools import islice, zip_longest
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +88,11 @@ def pick_examples(builder: CorpusBuilder, count: int) -> list[Example]:
         for piece in pieces:
             for row in islice(builder.rows(piece, notes), ROWS_PER_PIECE):
                 found[split, str(row["source"]), _label_name(row["label"])].append((split, row))
-    turns = zip_longest(*(_spread(examples, count) for _, examples in sorted(found.items())))
-    return [example for turn in turns for example in turn if example is not None][:count]
+    groups = [examples for _, examples in sorted(found.items())]
+    chosen = []
+    for examples, share in zip(groups, _shares([len(examples) for examples in groups], count), strict=True):
+        chosen += [examples[place * len(examples) // share] for place in range(share)]
+    return chosen
 
 
 def draw_sheet(examples: list[Example], columns: int = COLUMNS, mask_ids: dict[int, str] | None = None) -> Image.Image:
@@ -134,10 +136,14 @@ def overlay(image: Image.Image, mask: Image.Image) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _spread(examples: list[Example], count: int) -> Iterator[Example]:
-    """At most this many of a list, evenly spread."""
-    step = max(1, len(examples) // count)
-    return iter(examples[::step])
+def _shares(sizes: list[int], count: int) -> list[int]:
+    """How many to take of groups of these sizes, in turns, until there are enough."""
+    shares = [0] * len(sizes)
+    while sum(shares) < min(count, sum(sizes)):
+        for place, size in enumerate(sizes):
+            if shares[place] < size and sum(shares) < count:
+                shares[place] += 1
+    return shares
 
 
 def _label_name(label: Any) -> str:

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from .corpus import CorpusBuilder
 from .duplicates import DuplicateFinder
 from .features import LABEL_NAMES
-from .inspection_report import Broken, Comparison, CorpusReport, Coverage, Sizes
+from .inspection_report import NO_VALUE, Broken, Comparison, CorpusReport, Coverage, Sizes
 from .inspection_rows import RowFacts, RowProber, in_order
 from .load import corpus_builder
 from .notes import Notes
@@ -28,7 +28,6 @@ COUNTED_COLUMNS = ("label", "source", "task", "category", "edit_models")
 # Values counted of one column; all others are one value more.
 MAX_VALUES = 1000
 OTHER_VALUES = "(others)"
-NO_VALUE = "none"
 COVERAGE_BINS = 20
 # Decoding and hashing leave Python's lock, so a few threads share them out.
 THREADS = 2

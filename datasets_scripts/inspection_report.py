@@ -9,6 +9,7 @@ from typing import Any
 from .duplicates import Duplicates
 
 NUMBERS = re.compile(r"\[\s+-?[\d.e-]+(,\s+-?[\d.e-]+)*\s+\]")
+NO_VALUE = "none"
 # Lines of a table of values, of broken files and of image sizes that are shown; JSON has all of them.
 SHOWN_VALUES = 30
 SHOWN_BROKEN = 20
@@ -135,6 +136,8 @@ class CorpusReport:
     def _count_table(self, column: str) -> tuple[str, list[str], list[list[str]]]:
         by_split = self.counts.get(column, {})
         values = sorted({value for counts in by_split.values() for value in counts})
+        if values == [NO_VALUE] and column != "label":
+            values = []
         lines = [
             [value, *(f"{by_split[split].get(value, 0):,}" for split in self.rows)] for value in values[:SHOWN_VALUES]
         ]

@@ -8,10 +8,11 @@ from PIL import ExifTags, Image
 from tiny_corpus import ROWS, image_bytes, register, row, write_corpus
 
 from forgescope.datasets_scripts import inspection
-from forgescope.datasets_scripts.contact_sheet import contact_sheet, overlay
+from forgescope.datasets_scripts.contact_sheet import contact_sheet, overlay, pick_examples
 from forgescope.datasets_scripts.duplicates import DuplicateFinder
 from forgescope.datasets_scripts.inspection import inspect_corpus
 from forgescope.datasets_scripts.inspection_report import Broken
+from forgescope.datasets_scripts.load import corpus_builder
 
 
 @pytest.fixture
@@ -207,6 +208,16 @@ class TestContactSheet:
         assert (sheet.mode, sheet.size) == ("RGB", (3 * 250 + 10, 2 * 284 + 10 + 27))
         colours = {colour for _, colour in sheet.getcolors(1 << 20)}
         assert {(255, 45, 45), (255, 190, 0), (34, 120, 60), (190, 40, 40)} <= colours
+
+    def test_examples_are_spread_over_each_group(self, name, tmp_path):
+        rows = [row(f"{number:02}.png", label=("real", "fake")[number % 2]) for number in range(40)]
+        rows += [row("one.png", "test"), row("two.png", "test", "fake")]
+        builder = corpus_builder(name, write_corpus(tmp_path / "data", rows), hash_files=False)
+        chosen = [(split, one["id"]) for split, one in pick_examples(builder, 8)]
+        fake, real = ["01.png", "13.png", "27.png"], ["00.png", "12.png", "26.png"]
+        assert chosen[:2] == [("test", "two.png"), ("test", "one.png")]
+        assert [one for _, one in chosen[2:]] == [*fake, *real]
+        assert len(pick_examples(builder, 100)) == 42
 
     def test_marked_pixels_are_tinted_and_outlined(self):
         mask = np.zeros((40, 60), np.uint8)
