@@ -16,6 +16,7 @@ import numpy as np
 SimilarityModel = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], list[np.ndarray]]
 
 OTSU_BINS = 256
+FLAT = 1e-6  # similarities closer together than this are one value
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def otsu_threshold(values: np.ndarray) -> tuple[float, float]:
         the variance that lies between the classes, 0..1 (0 for a constant map).
     """
     low, high = float(values.min()), float(values.max())
-    if low == high:
+    if high - low < FLAT:
         return low, 0.0
     counts, edges = np.histogram(values, bins=OTSU_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
