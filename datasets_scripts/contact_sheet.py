@@ -80,14 +80,15 @@ def contact_sheet(
 def pick_examples(builder: CorpusBuilder, count: int) -> list[Example]:
     """Split and row of examples: in turns from every combination of split, source and label that is seen.
 
-    A few rows of each piece of work are looked at, not the whole corpus.
+    A few rows of each piece of work are looked at, not the whole corpus. Rows without an image are passed over.
     """
     found: defaultdict[tuple[str, str, str], list[Example]] = defaultdict(list)
     notes = Notes()
     for split, pieces in builder.splits(notes).items():
         for piece in pieces:
             for row in islice(builder.rows(piece, notes), ROWS_PER_PIECE):
-                found[split, str(row["source"]), _label_name(row["label"])].append((split, row))
+                if row["image"] is not None:
+                    found[split, str(row["source"]), _label_name(row["label"])].append((split, row))
     groups = [examples for _, examples in sorted(found.items())]
     chosen = []
     for examples, share in zip(groups, _shares([len(examples) for examples in groups], count), strict=True):

@@ -122,7 +122,8 @@ class _Tally:
             self._count(name, split, row.get(name))
         label = _label_name(row["label"])
         self.by_source[_value_text(row["source"], self.by_source)][label] += 1
-        self.duplicates.add(found.digest, split, label, row_id)
+        if found.digest:
+            self.duplicates.add(found.digest, split, label, row_id)
         self.broken += [Broken(split, row_id, reason) for reason in found.broken]
         if found.size is not None:
             self.sizes[found.size] += 1

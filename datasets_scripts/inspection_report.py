@@ -10,10 +10,11 @@ from .duplicates import Duplicates
 
 NUMBERS = re.compile(r"\[\s+-?[\d.e-]+(,\s+-?[\d.e-]+)*\s+\]")
 NO_VALUE = "none"
-# Lines of a table of values, of broken files and of image sizes that are shown; JSON has all of them.
+# Values, broken files, image sizes and mask values that tables show; JSON has all of them.
 SHOWN_VALUES = 30
 SHOWN_BROKEN = 20
 SHOWN_SIZES = 5
+SHOWN_MASK_VALUES = 12
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,8 @@ class CorpusReport:
             if not found.masks:
                 continue
             values = " ".join(f"{value}({count})" for value, count in found.values.items())
+            if len(found.values) > SHOWN_MASK_VALUES:
+                values = f"{len(found.values)} values from {min(found.values)} to {max(found.values)}"
             share = (
                 ""
                 if found.median is None

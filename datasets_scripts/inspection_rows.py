@@ -24,8 +24,8 @@ class RowFacts:
     """What was found out of one row.
 
     Args:
-        digest: SHA-256 of the image's file, empty when it cannot be read.
-        size: (width, height) in pixels as displayed; None for an image that cannot be opened.
+        digest: SHA-256 of the image's file, empty when there is none or it cannot be read.
+        size: (width, height) in pixels as displayed; None when there is no image or it cannot be opened.
         image_format: file format and colour mode, such as "JPEG RGB".
         broken: what cannot be decoded, and why.
         shares: mask column -> share of non-zero pixels, None without a mask.
@@ -59,8 +59,18 @@ class RowProber:
     def examine(self, row: dict[str, Any], probed: set[str], full_decode: bool) -> RowFacts:
         """Hash, decode and measure the files of a row."""
         found = RowFacts()
+        if row["image"] is not None:
+            self._measure_image(row["image"], full_decode, found)
+        for name in self.others if full_decode else ():
+            _try_decode(row, name, found)
+        for name in self.masks:
+            self._measure(row, name, name in probed, found)
+        return found
+
+    def _measure_image(self, value: StoredImage, full_decode: bool, found: RowFacts) -> None:
+        """Hash, format and size of the image."""
         try:
-            data = _bytes_of(row["image"])
+            data = _bytes_of(value)
             found.digest = hashlib.sha256(data).digest()
             with Image.open(io.BytesIO(data)) as image:
                 found.image_format = f"{image.format} {image.mode}"
@@ -72,11 +82,6 @@ class RowProber:
                 found.size = image.size[::-1] if turned else image.size
         except IMAGE_ERRORS as error:
             found.broken.append(f"image: {error}")
-        for name in self.others if full_decode else ():
-            _try_decode(row, name, found)
-        for name in self.masks:
-            self._measure(row, name, name in probed, found)
-        return found
 
     def _measure(self, row: dict[str, Any], name: str, probed: bool, found: RowFacts) -> None:
         """Share of marked pixels of a mask, and its values."""

@@ -85,6 +85,17 @@ def test_equal_files(inspected):
     assert found.examples == [["train: a.png", "train: b.png", "test: c.png"], ["test: d.png", "test: e.png"]]
 
 
+def test_rows_without_an_image(inspected, name, tmp_path):
+    report = inspected([row("a.png", mask=[1]), row("absent1"), row("absent2")])
+    assert report.rows == {"train": 3}
+    assert (report.duplicates.distinct, report.duplicates.rows) == (1, 0)
+    assert report.sizes.images == {(12, 10): 1}
+    assert (report.coverage["mask"].masks, report.coverage["mask"].without, report.unusable) == (1, 2, 0)
+    assert contact_sheet(name, tmp_path / "data").width == 250 + 10
+    report = inspected([row("absent1"), row("absent2")])
+    assert (report.sizes, report.formats, report.duplicates.distinct) == (None, {}, 0)
+
+
 def test_many_equal_files():
     finder = DuplicateFinder()
     for number in range(5000):
@@ -184,6 +195,19 @@ def test_tables(inspected):
     assert tables["Against the paper"][1][4][3] == "not counted"
     assert tables["Masks"][1] == [["mask", "4", "1", "1", "6.67% to 13.33%, median 6.67%", "0(4) 1(2) 2(2)"]]
     assert tables["Broken files"][1][-1] == ["", "5 more", ""]
+
+
+def test_many_mask_values_are_one_cell_of_the_table(inspected):
+    report = inspected()
+    found = dataclasses.replace(report.coverage["mask"], values=dict.fromkeys(range(5, 200), 1))
+    report = dataclasses.replace(report, coverage={"mask": found})
+    lines = next(lines for title, _, lines in report.tables() if title == "Masks")
+    assert lines[0][-1] == "195 values from 5 to 199"
+
+
+def test_a_column_without_values_is_not_shown(inspected):
+    report = inspected([row("a.png", source=None)])
+    assert "Rows by source" not in [title for title, _, _ in report.tables()]
 
 
 def test_wrong_use(name, inspected, tmp_path):

@@ -1,4 +1,7 @@
-"""Load a corpus prepared, streaming, and exported and reloaded by plain `datasets`; all three must be equal."""
+"""Load a corpus prepared, streaming, and exported and reloaded by plain `datasets`; all three must be equal.
+
+The inspection of the corpus must count the same rows.
+"""
 
 from pathlib import Path
 
@@ -6,6 +9,7 @@ import datasets
 from PIL import Image
 
 from forgescope.datasets_scripts.export import export_corpus
+from forgescope.datasets_scripts.inspection import inspect_corpus
 from forgescope.datasets_scripts.load import load_corpus
 
 
@@ -58,4 +62,6 @@ def assert_three_ways_equal(
             for place, (row, right) in enumerate(zip(rows, wanted, strict=True)):
                 unequal = [column for column in right if row.get(column) != right[column]]
                 assert (list(row), unequal) == (list(right), []), f"row {place} of {split}, {way}"
+    report = inspect_corpus(name, data_dir, config, progress=False, **options)
+    assert {split: count for split, count in report.rows.items() if count} == prepared.num_rows
     return prepared

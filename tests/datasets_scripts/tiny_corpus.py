@@ -79,6 +79,15 @@ class TinyCorpus(CorpusBuilder):
 
     def rows(self, piece, notes):
         for row in piece:
+            if row["file"].startswith("absent"):
+                yield {
+                    "image": None,
+                    "label": row["label"],
+                    "mask": None,
+                    "id": row["file"],
+                    "source": row["source"],
+                } | {"original": None, "ai_mask": None, "edit_models": [], "regions": [], "scores": []}
+                continue
             checked = checked_image(self.files, row["file"], notes, self.config.verify_images)
             if checked is None or (self.config.name == "masks_only" and not row["mask"]):
                 continue
@@ -141,10 +150,15 @@ ROWS = [
 
 
 def write_corpus(folder: Path, rows: list[dict] = ROWS, **files: bytes) -> Path:
-    """Write rows.jsonl and an image for each row; `files` take the place of images, "_" standing for the dot."""
+    """Write rows.jsonl and an image for each row; `files` take the place of images, "_" standing for the dot.
+
+    A row whose file is called `absent...` has no image.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     contents = {name.replace("_", "."): data for name, data in files.items()}
     for number, one in enumerate(rows):
+        if one["file"].startswith("absent"):
+            continue
         kind = "JPEG" if one["file"].endswith("jpg") else "PNG"
         data = contents.pop(one["file"], None)
         (folder / one["file"]).write_bytes(image_bytes(number, kind=kind) if data is None else data)
