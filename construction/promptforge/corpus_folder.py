@@ -71,7 +71,7 @@ class CorpusFolder:
             self.rejects.append(outcome.reject)
         self.done.add(outcome.id)
 
-    def write(self, outcomes: Iterable[Outcome], total: int) -> CorpusResult:
+    def write(self, outcomes: Iterable[Outcome], total: int | None = None) -> CorpusResult:
         """Add the outcomes of a run as they come, with progress, and then the statistics."""
         made, seconds = 0, defaultdict(list)
         for outcome in tqdm(outcomes, total=total, desc="annotate", unit="pair", disable=None):

@@ -48,6 +48,7 @@ def annotate(
     size: Annotated[int, typer.Option(help="Side of a network's square input in pixels.")] = 1024,
     colour_cue: Annotated[bool, typer.Option(help="Count a change of colour alone as an edit too.")] = False,
     full_size_masks: Annotated[bool, typer.Option(help="Also write masks at the size of the image.")] = False,
+    plots: Annotated[bool, typer.Option(help="Also draw charts of tasks, rejects and time.")] = False,
     engine: Annotated[str, typer.Option(help="local (processes) or ray (a cluster).")] = "local",
     address: Annotated[str | None, typer.Option(help="Address of a Ray cluster; default: RAY_ADDRESS.")] = None,
     num_proc: Annotated[int, typer.Option(help="Processes, or actors of Ray.")] = 1,
@@ -63,6 +64,7 @@ def annotate(
     from forgescope.construction.promptforge.backbones import CLASSICAL
     from forgescope.construction.promptforge.corpus_folder import CorpusFolder
     from forgescope.construction.promptforge.engines import run_local, run_ray
+    from forgescope.construction.promptforge.plots import save_plots
     from forgescope.construction.promptforge.semantic import MaskConfig
 
     for value, allowed, name in ((pair_format, FORMATS, "--format"), (engine, ENGINES, "--engine")):
@@ -85,6 +87,9 @@ def annotate(
     typer.echo(f"{result.annotated} pairs with masks in {out} ({result.made} pairs looked at now)")
     for reason, count in result.rejected.items():
         typer.echo(f"rejected: {count} x {reason} (see {out / 'rejects.jsonl'})")
+    if plots:
+        for file in save_plots(result.statistics, out / "plots"):
+            typer.echo(f"chart: {file}")
     from forgescope.construction.promptforge.align import RejectReason
 
     if result.rejected.get(RejectReason.UNREADABLE.value):
