@@ -2,6 +2,7 @@ import builtins
 import io
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from tiny_corpus import ROWS, image_bytes, register, row, write_corpus
 
 import forgescope
+from forgescope.datasets_scripts.corpus import CorpusConfig
 from forgescope.datasets_scripts.load import CORPORA, corpus_builder_class, load_corpus
 
 MANY = 40_000
@@ -197,3 +199,17 @@ def test_every_corpus_has_a_builder_with_a_card():
         for text in (builder.CARD.title, builder.CARD.description, builder.CARD.terms, builder.CARD.labels):
             assert text
         assert builder.EXPECTED
+
+
+def test_the_documentation_names_every_corpus_configuration_and_option(repository):
+    text = (repository / "docs" / "corpora.md").read_text()
+    _, *parts = re.split(r"^### ", text, flags=re.MULTILINE)
+    sections = {part.split("\n")[0]: part for part in parts}
+    assert set(sections) == set(CORPORA)
+    common = set(CorpusConfig.__dataclass_fields__)
+    for name in CORPORA:
+        builder = corpus_builder_class(name)
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+        assert re.findall(r"`([^`]+)`", row.split("|")[2]) == [config.name for config in builder.BUILDER_CONFIGS]
+        options = set(builder.BUILDER_CONFIG_CLASS.__dataclass_fields__) - common
+        assert [option for option in options if f"`{option}`" not in sections[name]] == []
