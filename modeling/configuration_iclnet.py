@@ -48,13 +48,9 @@ class ICLNetConfig(PreTrainedConfig):
             Channels of the groups of convolution and upsampling: four (section 5.1); the widths are not given.
         head_kernel_sizes (`tuple[int]`, *optional*, defaults to `(3, 3, 3, 3)`):
             Kernel of each group; not given in the paper.
-        head_norm (`"group"` or `"layer"`, *optional*, defaults to `"group"`):
-            Normalisation of the head; not given in the paper. Neither depends on the batch, so that two processes with
-            half a batch each learn what one process learns. `"group"` (group normalisation) compares a cell with the
-            rest of its image; `"layer"` normalises the channels of each cell alone, so that the level of a whole image
-            is kept and an image without forgery can look different from one with.
         head_norm_groups (`int`, *optional*, defaults to 8):
-            Groups of the group normalisation; not given in the paper.
+            Groups of the head's group normalisation; not given in the paper. It does not depend on the batch, so that
+            two processes with half a batch each learn what one process learns.
         output_stride (`int`, *optional*, defaults to 4):
             Pixels of the input for one pixel of the mask: 512 to 128 (section 4.1).
         contrastive_loss_weight, dice_loss_weight, focal_loss_weight (`float`, *optional*, defaults to 1, 4 and 20):
@@ -106,7 +102,6 @@ class ICLNetConfig(PreTrainedConfig):
     feature_stages: list[int] | tuple[int, ...] = (3,)
     head_hidden_sizes: list[int] | tuple[int, ...] = (512, 256, 128, 64)
     head_kernel_sizes: list[int] | tuple[int, ...] = (3, 3, 3, 3)
-    head_norm: Literal["group", "layer"] = "group"
     head_norm_groups: int = 8
     output_stride: int = 4
     contrastive_loss_weight: float = 1.0
@@ -158,7 +153,7 @@ class ICLNetConfig(PreTrainedConfig):
                 f"head_kernel_sizes and head_hidden_sizes must have one entry a group, got "
                 f"{len(self.head_kernel_sizes)} and {len(self.head_hidden_sizes)}"
             )
-        if self.head_norm == "group" and any(width % self.head_norm_groups for width in self.head_hidden_sizes):
+        if any(width % self.head_norm_groups for width in self.head_hidden_sizes):
             raise ValueError(
                 f"every entry of head_hidden_sizes must be a multiple of head_norm_groups={self.head_norm_groups}, "
                 f"got {tuple(self.head_hidden_sizes)}"

@@ -6,8 +6,8 @@ Localization", section 5, Eq. 2 and 3, figure 5.
 Differences from the authors' code: none can be listed, no code has been published. Where the paper is silent, this is
 our reading, and each item is a field of `ICLNetConfig`:
   * the streams contribute the map of their last stage (stride 32);
-  * the head is four groups of 3x3 convolution, normalisation (`head_norm`) and ReLU, each followed by x2 bilinear
-    upsampling until the mask's stride of 4 is reached, then a 1x1 convolution;
+  * the head is four groups of 3x3 convolution, group normalisation and ReLU, each followed by x2 bilinear upsampling
+    until the mask's stride of 4 is reached, then a 1x1 convolution;
   * high frequencies are three SRM residuals, clipped at 10 grey levels;
   * Eq. 2 is evaluated exactly on the encoder's grid, with tau 0.1.
 
@@ -229,14 +229,6 @@ class ICLNetModel(ICLNetPreTrainedModel):
         return ICLNetModelOutput(last_hidden_state=features, fused_features=fused_features)
 
 
-class CellLayerNorm(nn.LayerNorm):
-    """Layer normalisation of the channels of every cell of a map: (B, C, h, w) to the same shape."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Normalise over C, cell by cell."""
-        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
 class ICLNetHead(nn.Module):
     """Four groups of convolution and upsampling, then one channel (section 5.1, "Classification Head")."""
 
@@ -247,7 +239,7 @@ class ICLNetHead(nn.Module):
         for group, (width, kernel) in enumerate(zip(config.head_hidden_sizes, config.head_kernel_sizes, strict=True)):
             layers += [
                 nn.Conv2d(in_channels, width, kernel, padding=kernel // 2, bias=False),
-                nn.GroupNorm(config.head_norm_groups, width) if config.head_norm == "group" else CellLayerNorm(width),
+                nn.GroupNorm(config.head_norm_groups, width),
                 nn.ReLU(),
             ]
             if group < doublings:

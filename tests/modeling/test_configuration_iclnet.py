@@ -16,7 +16,6 @@ OTHER_SETTINGS = {
     "feature_stages": (1, 2, 3),
     "head_hidden_sizes": (32, 16, 16, 8),
     "head_kernel_sizes": (1, 3, 3, 1),
-    "head_norm": "layer",
     "head_norm_groups": 4,
     "output_stride": 4,
     "contrastive_loss_weight": 0.5,

@@ -4,7 +4,7 @@ import torch
 from forgescope.modeling.configuration_iclnet import ICLNetConfig
 from forgescope.modeling.loss_contrastive import intra_image_contrastive_loss
 from forgescope.modeling.loss_segmentation import binary_dice_loss, binary_focal_loss
-from forgescope.modeling.modeling_iclnet import CellLayerNorm, ICLNetForForgerySegmentation, ICLNetHead, ICLNetModel
+from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation, ICLNetModel
 
 STREAMS = ("main_encoder", "noise_encoder", "frozen_encoder")
 # Table 4: the switch, what it removes, streams that stay, channels of the fused features
@@ -187,37 +187,3 @@ def test_base_model_keeps_the_stream_layout(tiny_config):
     assert [name for name in STREAMS if name in children] == list(STREAMS)
     # transformers cannot convert legacy keys when a child's name starts with the prefix
     assert not any(name.startswith(model.base_model_prefix) for name in children)
-
-
-def test_layer_normalisation_equals_the_loop_over_cells():
-    features = torch.randn(2, 5, 3, 4)
-    norm = CellLayerNorm(5)
-    torch.nn.init.normal_(norm.weight)
-    torch.nn.init.normal_(norm.bias)
-    expected = torch.empty_like(features)
-    for image in range(2):
-        for row in range(3):
-            for column in range(4):
-                cell = features[image, :, row, column]
-                deviation = (cell.var(unbiased=False) + norm.eps).sqrt()
-                expected[image, :, row, column] = (cell - cell.mean()) / deviation * norm.weight + norm.bias
-    torch.testing.assert_close(norm(features), expected)
-
-
-@pytest.mark.parametrize(("norm", "others_change"), [("group", True), ("layer", False)])
-def test_only_group_normalisation_lets_a_cell_change_all_others(tiny_config, norm, others_change):
-    config = tiny_config(head_norm=norm, head_kernel_sizes=(1, 1, 1, 1), feature_stages=(0,))
-    head = ICLNetHead(config, in_channels=8).eval()
-    features = torch.randn(1, 8, 6, 6)
-    changed = features.clone()
-    changed[0, :, 0, 0] += torch.randn(8)
-    with torch.no_grad():
-        difference = (head(changed) - head(features)).abs()[0, 0]
-    assert difference[0, 0] > 1e-4
-    difference[0, 0] = 0
-    assert bool(difference.max() > 1e-5) is others_change
-
-
-def test_layer_normalisation_allows_any_width(tiny_config):
-    model = ICLNetForForgerySegmentation(tiny_config(head_norm="layer", head_hidden_sizes=(10, 9, 8, 7)))
-    assert model(torch.randn(1, 3, 64, 64)).logits.shape == (1, 1, 16, 16)
