@@ -26,6 +26,7 @@ from forgescope.construction.promptforge.align import (
     largest_common_crop,
     warp_and_crop,
 )
+from forgescope.construction.promptforge.backbones import cell_cosine
 from forgescope.construction.promptforge.descriptors import classical_similarity
 from forgescope.construction.promptforge.semantic import edit_mask
 
@@ -94,7 +95,7 @@ def stages(pair: tuple[bytes, bytes], features: tuple[torch.Tensor, torch.Tensor
     images, warp = _timed(lambda: warp_and_crop(*both, found))
     times["warp"] = (warp, warp)
     _, loop = _timed(lambda: loop_similarity(*features))
-    similarity, vectors = _timed(lambda: F.cosine_similarity(features[0][None], features[1][None], dim=1)[0].numpy())
+    similarity, vectors = _timed(lambda: cell_cosine(features[0][None], features[1][None])[0].numpy())
     times["cosine"] = (loop, vectors)
     _, otsu = _timed(lambda: edit_mask(similarity))
     times["Otsu, mask"] = (otsu, otsu)

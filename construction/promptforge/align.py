@@ -5,6 +5,8 @@ paper leaves open is a field of `AlignmentConfig`, marked so.
 """
 
 import enum
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -180,10 +182,13 @@ def match_keypoints(
     Returns:
         (M, 2) float32 points (x, y) of the original, (M, 2) of the edited image, and both numbers of keypoints.
     """
-    detector = cv2.ORB.create(nfeatures=config.keypoints)
-    (keypoints, descriptors), (edited_keypoints, edited_descriptors) = (
-        detector.detectAndCompute(_grey(image), None) for image in (original, edited)
-    )
+
+    def detect(image: np.ndarray) -> tuple[Sequence[cv2.KeyPoint], np.ndarray | None]:
+        return cv2.ORB.create(nfeatures=config.keypoints).detectAndCompute(_grey(image), None)
+
+    # OpenCV's ORB uses one thread and lets Python go on
+    with ThreadPoolExecutor(2) as pool:
+        (keypoints, descriptors), (edited_keypoints, edited_descriptors) = pool.map(detect, (original, edited))
     counts = (len(keypoints), len(edited_keypoints))
     nothing = np.zeros((0, 2), np.float32)
     if min(counts) < config.min_keypoints or descriptors is None or edited_descriptors is None:
