@@ -61,7 +61,8 @@ def test_command_lines_parse(page):
             continue
         command, words = typer.main.get_command(app), words[words.index("forgescope") + 1 :]
         while hasattr(command, "commands"):
-            if words[0] not in command.commands and "run" in command.commands:  # `annotate PAIRS` is `annotate run PAIRS`
+            # `annotate PAIRS` stands for `annotate run PAIRS`
+            if words[0] not in command.commands and "run" in command.commands:
                 words = ["run", *words]
             assert words[0] in command.commands, words
             command, words = command.commands[words[0]], words[1:]
