@@ -19,7 +19,7 @@ TITLES = {"perfect": "Perfect", "minor": "Minor error", "significant": "Signific
 
 STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8882;--perfect:#1f6f3f;--minor:#8a5a00;--significant:#b3261e;
-  --tall:min(56vh,620px);--accent:#1a56b0}
+  --tall:clamp(220px,100vh - 25.5rem,760px);--accent:#1a56b0}
 @media(prefers-color-scheme:dark){:root{--perfect:#4cc37f;--minor:#e5ad45;--significant:#ff7a70;--accent:#8ab4ff}}
 *{box-sizing:border-box}[hidden]{display:none!important}
 body{font:15px/1.45 system-ui,sans-serif;margin:0;background:Canvas;color:CanvasText}
@@ -44,7 +44,7 @@ header h1+p{margin:0 auto 0 0}
 #strip i.off{opacity:.35}#strip i[data-rating=perfect]{background:var(--perfect)}
 #strip i[data-rating=minor]{background:var(--minor)}#strip i[data-rating=significant]{background:var(--significant)}
 #strip i.here{box-shadow:0 0 0 2px CanvasText;z-index:1}
-main{max-width:1900px;margin:0 auto;padding:.8rem 1.2rem 1.5rem}
+main{max-width:1900px;margin:0 auto;padding:.8rem 1.2rem 0}
 .facts{min-height:4.2rem}.facts .instruction{font-size:1.15rem;font-weight:600;overflow-wrap:anywhere}
 .facts p{overflow-wrap:anywhere}
 .tag{border:1px solid var(--line);border-radius:1rem;padding:.05rem .6rem;margin-right:.35rem;white-space:nowrap}
@@ -59,7 +59,8 @@ figcaption .muted{font-weight:400}
 .tools input[type=range]{width:11rem;accent-color:var(--accent)}
 .tools input[type=color]{width:2.2rem;height:1.6rem;padding:0;border:0;background:none}
 .tools output{width:3rem;font-variant-numeric:tabular-nums}
-.rate{display:grid;grid-template-columns:auto repeat(3,minmax(0,1fr)) auto;gap:.7rem;margin-top:.8rem}
+footer{position:sticky;bottom:0;background:Canvas;padding:.1rem 0 .6rem}
+.rate{display:grid;grid-template-columns:auto repeat(3,minmax(0,1fr)) auto;gap:.7rem;margin-top:.5rem}
 .rate .choice{text-align:left;padding:.55rem .9rem;border-width:2px;border-color:var(--own);border-radius:.7rem}
 .rate .choice b{display:flex;justify-content:space-between;align-items:center;color:var(--own);font-size:1.02rem}
 .rate .choice small{display:block;line-height:1.35}
@@ -68,7 +69,7 @@ figcaption .muted{font-weight:400}
 .rate .choice[aria-pressed=true] kbd{border-color:currentColor}
 [data-choice=perfect]{--own:var(--perfect)}[data-choice=minor]{--own:var(--minor)}
 [data-choice=significant]{--own:var(--significant)}
-.step{min-width:3.2rem;font-size:1.2rem}#said{min-height:1.5rem;margin-top:.6rem}
+.step{min-width:3.2rem;font-size:1.2rem}#said{margin-left:.6rem}
 #nothing{padding:5rem 1rem;text-align:center;font-size:1.1rem}
 dialog{max-width:37rem;border:1px solid var(--line);border-radius:.9rem;padding:1.3rem 1.6rem;background:Canvas;
   color:CanvasText}
@@ -77,8 +78,8 @@ dialog dt{font-weight:600;color:var(--own)}dialog dd{margin:0 0 .5rem 0}
 dialog .keys{display:grid;grid-template-columns:auto 1fr;gap:.25rem .8rem;margin:.8rem 0;font-size:.9rem}
 dialog form{display:flex;gap:.6rem;align-items:end;flex-wrap:wrap;margin-top:.8rem}
 dialog form label{display:grid;gap:.2rem;flex:1;min-width:12rem}
-@media(max-width:900px){.views{grid-template-columns:1fr}.rate{grid-template-columns:1fr 1fr}
-  .rate .choice{grid-column:1/-1;order:-1}.stage{height:auto;max-height:none}.frame{width:100%}}
+@media(max-width:900px){.views{grid-template-columns:1fr}.stage{height:auto}.frame{width:100%}
+  .rate small,.rate kbd{display:none}.rate .choice{padding:.5rem}.step{min-width:2.2rem;padding:0}}
 @media(prefers-reduced-motion:no-preference){.rate .choice,#strip i{transition:background-color .12s}}
 """
 
@@ -113,7 +114,7 @@ PAGE_START = """<!doctype html>
 <p id="nothing" hidden></p>
 <div id="pair">
 <section class="facts" aria-labelledby="number">
-<h2><span id="number"></span> <span id="tags" class="muted"></span></h2>
+<h2 aria-live="polite"><span id="number"></span> <span id="tags" class="muted"></span></h2>
 <p class="instruction" id="instruction" dir="auto"></p><p id="english" dir="auto"></p>
 <p class="muted" id="numbers"></p>
 </section>
@@ -133,18 +134,20 @@ PAGE_START = """<!doctype html>
 <label>Colour <input id="colour" type="color" value="#ff2d55"></label>
 <span class="muted"><kbd>M</kbd> hides the mask</span>
 </section>
-<section class="rate" aria-label="Rating">
+</div>
+<footer>
+<section class="rate" id="rate" aria-label="Rating">
 <button class="step" id="before" aria-label="Previous pair" title="Previous pair (left arrow)">\u2190</button>
 {choices}
 <button class="step" id="after" aria-label="Next pair" title="Next pair (right arrow)">\u2192</button>
 </section>
-</div>
 <p><button id="undo">Undo <kbd>U</kbd></button> <span id="said" role="status" aria-live="polite"></span></p>
+</footer>
 </main>
 <dialog id="welcome" aria-labelledby="welcome-title">
 <h2 id="welcome-title">Rate the masks</h2>
-<p>Each page shows an original image, what an editor made of it, and the mask of the pixels that are said to have
-changed. Say how good the mask is:</p>
+<p>You see an original image, what an editor made of it, and the mask of the pixels that are said to have changed. Say
+how good the mask is:</p>
 <dl>{definitions}</dl>
 <div class="keys"><span><kbd>1</kbd> <kbd>2</kbd> <kbd>3</kbd></span><span>rate, and go on to the next pair</span>
 <span><kbd>\u2190</kbd> <kbd>\u2192</kbd></span><span>move without rating</span>

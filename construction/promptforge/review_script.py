@@ -63,7 +63,7 @@ function put(figure,image,text){
 }
 function show(number){
   at=number;turn+=1;
-  $('pair').hidden=number<0;$('nothing').hidden=number>=0;
+  $('pair').hidden=$('rate').hidden=number<0;$('nothing').hidden=number>=0;
   if(number<0){
     $('nothing').textContent=rated()===index.length?'Every pair is rated. Save the ratings.':
       'No pair fits the filter.';
@@ -155,7 +155,8 @@ function save(){
   const content={format:facts.format,version:facts.version,page:facts.key,rater,seed:facts.seed,
     per_source:facts.per_source,saved_at:new Date().toISOString(),
     ratings:index.map((pair,number)=>({id:pair.id,source:pair.source,rating:ratingOf(number)}))};
-  const link=document.createElement('a'),name=rater.replace(/[^\\p{L}\\p{N}_-]+/gu,'-');
+  const link=document.createElement('a');
+  const name=rater.replace(/[^\\p{L}\\p{N}_]+/gu,'-').replace(/^-|-$/g,'')||'rater';
   link.href=URL.createObjectURL(new Blob([JSON.stringify(content,null,1)+'\\n'],{type:'application/json'}));
   link.download=`ratings-${name}.json`;link.click();
   setTimeout(()=>URL.revokeObjectURL(link.href),10000);
