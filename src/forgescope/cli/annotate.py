@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from forgescope.cli import annotate_review
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -33,6 +35,8 @@ class AnnotateGroup(TyperGroup):
 app = typer.Typer(
     cls=AnnotateGroup, help="Find what was edited in pairs of images: PAIRS --out DIR.", no_args_is_help=True
 )
+app.command("review")(annotate_review.review)
+app.command("tally")(annotate_review.tally)
 
 
 @app.command(DEFAULT_COMMAND)

@@ -199,6 +199,17 @@ def test_command_line(pair_table, tmp_path):
     assert wrong.stderr == "error: --engine must be one of local, ray, got spark\n"
 
 
+def test_review_and_tally_are_verbs_beside_pairs(pair_table, tmp_path):
+    annotate(pair_table, tmp_path / "out")
+    run = CliRunner().invoke(app, ["annotate", "review", str(tmp_path / "out")])
+    assert run.exit_code == 0, run.output
+    assert (tmp_path / "out" / "review" / "index.html").is_file()
+    assert "3 pairs" in run.output
+    help_text = CliRunner().invoke(app, ["annotate", "--help"]).output
+    assert "review" in help_text
+    assert "tally" in help_text
+
+
 def test_global_edits_are_left_out(pair_table, tmp_path):
     text = pair_table.read_text().replace("subject_addition", "style_change", 1)
     pair_table.write_text(text)
