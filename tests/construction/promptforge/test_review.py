@@ -1,6 +1,7 @@
 """Review page: what is drawn, what is on it, how ratings are counted; a browser drives it where one is at hand."""
 
 import base64
+import inspect
 import io
 import json
 import os
@@ -81,6 +82,7 @@ def decoded(shown: dict) -> Image.Image:
 
 def test_the_default_draw_is_the_papers(annotated):
     assert SAMPLES_PER_SOURCE * 4 == sum(PAPER_COUNTS.values()) == 200
+    assert inspect.signature(annotate_review.review).parameters["per_source"].default == SAMPLES_PER_SOURCE
     facts, pairs = on_page(write_review(annotated).page)
     assert facts["per_source"] == 50
     assert len(pairs) == len(SOURCES) * PAIRS
