@@ -288,3 +288,32 @@ def test_ray_equals_local(pair_table, tmp_path):
     assert (result.annotated, result.made) == (3, 7)
     assert rows_of(tmp_path / "ray") == rows_of(tmp_path / "local")
     assert rejects_of(tmp_path / "ray") == rejects_of(tmp_path / "local")
+
+
+def test_pico_banana_with_a_broken_image(pair_table, tmp_path):
+    source = tmp_path / "pico"
+    (source / "images" / "positive-edit").mkdir(parents=True)
+    records = []
+    for number, name in enumerate(EDITS):
+        for role, file in (("o", f"{name}_original.png"), ("e", f"images/positive-edit/{number}.png")):
+            (source / file).write_bytes((pair_table.parent / f"{name}_{role}.png").read_bytes())
+        record = {
+            "open_image_input_url": f"https://farm1.example/{name}_original.png",
+            "local_input_image": f"{name}_original.png",
+            "text": f"add a ball {name}",
+            "output_image": f"images/positive-edit/{number}.png",
+            "edit_type": "Add a new object to the scene",
+        }
+        records.append(record)
+    broken = source / "images" / "positive-edit" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:400])  # the header is whole, the pixels are not
+    (source / "sft.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    out = tmp_path / "out"
+    arguments = [str(source), "--format", "pico_banana", "--out", str(out), "--backbone", "classical"]
+    run = CliRunner().invoke(app, ["annotate", *arguments])
+    assert run.exit_code == 1, run.output
+    rows = [row for _, row in rows_of(out).values()]
+    assert sorted(row["instruction"] for row in rows) == ["add a ball a", "add a ball b"]
+    assert {row["task"] for row in rows} == {"object_addition"}
+    (reject,) = rejects_of(out).values()
+    assert reject["reason"] == "image cannot be read"
