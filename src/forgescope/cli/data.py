@@ -1,5 +1,9 @@
 """`forgescope data`: list the corpora, look through one, export one."""
 
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,7 +57,7 @@ def inspect(
     """
     from forgescope.datasets_scripts.inspection import inspect_corpus
 
-    options = _options(name, option)
+    options = _options(option)
     report = inspect_corpus(name, directory, config, limit, probe, decode, split, **options)
     _print_tables(report)
     if json_file is not None:
@@ -87,24 +91,23 @@ def export(
 
     Exit status: 0 every row is in, 1 some files could not be used (they are named), 2 wrong usage.
     """
-    from datasets.utils.logging import set_verbosity_error
-
     from forgescope.datasets_scripts.export import export_corpus
 
-    set_verbosity_error()
-    export = export_corpus(
-        name,
-        directory,
-        out,
-        config,
-        num_proc,
-        push_to=push,
-        private=private or None,
-        have_rights=have_rights,
-        rows_per_group=rows_per_group,
-        overwrite=overwrite,
-        **_options(name, option),
-    )
+    options = _options(option)
+    with _quiet_libraries():
+        export = export_corpus(
+            name,
+            directory,
+            out,
+            config,
+            num_proc,
+            push_to=push,
+            private=private or None,
+            have_rights=have_rights,
+            rows_per_group=rows_per_group,
+            overwrite=overwrite,
+            **options,
+        )
     rows = ", ".join(f"{count:,} {split}" for split, count in export.rows.items())
     typer.echo(f"{export.folder}: {rows or 'an equal export was there already'}")
     if export.url:
@@ -112,7 +115,25 @@ def export(
     _name_unusable(export.notes)
 
 
-def _options(name: str, given: list[str] | None) -> dict[str, Any]:
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """No bars of `datasets` where nobody watches, and no log of what the verb names at its end itself."""
+    import datasets
+
+    log = logging.getLogger("forgescope.datasets_scripts.notes")
+    level, bars = log.level, not datasets.are_progress_bars_disabled()
+    log.setLevel(logging.ERROR)
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        if bars:
+            datasets.enable_progress_bars()
+
+
+def _options(given: list[str] | None) -> dict[str, Any]:
     """Options of a corpus as their values: numbers, true, false, null and lists as in YAML, all else as text."""
     import yaml
 
