@@ -54,10 +54,10 @@ class CorpusFolder:
 
     def __init__(self, out: Path, settings: AnnotationSettings):
         self.out = out
-        self._check_settings(settings)
         self.rows = {split: _whole_lines(out / split / METADATA) for split in SPLITS}
         self.rejects = _whole_lines(out / REJECTS)
         self.done = {row["id"] for rows in (*self.rows.values(), self.rejects) for row in rows}
+        self._check_settings(settings)
 
     def add(self, outcome: Outcome) -> None:
         """Append the line of one pair; on disk when this returns."""
@@ -91,15 +91,14 @@ class CorpusFolder:
         if file.is_file():
             found = json.loads(file.read_text())
             differing = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
-            if differing:
+            if differing and self.done:
                 raise ValueError(
                     f"{self.out} was begun with other settings ({', '.join(differing)}): "
                     "give the same ones, or another folder"
                 )
         elif self.out.is_dir() and any(self.out.iterdir()):
             raise ValueError(f"{self.out} is not empty and no annotated corpus: give a new folder")
-        else:
-            write_atomically(file, json.dumps(wanted, indent=2).encode())
+        write_atomically(file, json.dumps(wanted, indent=2).encode())
 
 
 def corpus_statistics(rows: dict[str, list[dict[str, Any]]], rejects: list[dict[str, Any]]) -> dict[str, Any]:

@@ -130,6 +130,12 @@ def test_other_settings_are_refused(pair_table, tmp_path):
         CorpusFolder(tmp_path / "out", AnnotationSettings(backbone="classical", full_size_masks=True))
 
 
+def test_a_folder_without_a_pair_takes_other_settings(tmp_path):
+    CorpusFolder(tmp_path / "out", AnnotationSettings(backbone="timm/no_such_model"))
+    CorpusFolder(tmp_path / "out", CLASSICAL)
+    assert json.loads((tmp_path / "out" / "settings.json").read_text())["backbone"] == "classical"
+
+
 def test_a_foreign_folder_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty and no annotated corpus"):
