@@ -1,6 +1,5 @@
 """One tar cut into numbered parts, as `NAME.part1.tar` to `NAME.part86.tar`; any subset of the parts can be read."""
 
-import io
 import os
 import re
 import tarfile
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from .notes import Notes
+from .windows import SizedReader
 
 PART_NAME = re.compile(r"(?P<stem>.*)\.part(?P<number>\d+)\.tar$")
 TAR_MAGIC = b"ustar"
@@ -16,7 +16,7 @@ TAR_MAGIC_OFFSET = 257  # bytes from the start of a header, POSIX.1-1988
 SEARCH_BLOCK = 1 << 20
 
 
-class PartsFile(io.RawIOBase):
+class PartsFile(SizedReader):
     """Consecutive files as one seekable binary stream.
 
     Args:
@@ -24,33 +24,15 @@ class PartsFile(io.RawIOBase):
     """
 
     def __init__(self, paths: list[Path]):
-        self._files = [path.open("rb") for path in paths]
         self._starts = [0]
         for path in paths:
             self._starts.append(self._starts[-1] + path.stat().st_size)
-        self._position = 0
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """Offset in the whole stream."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to an offset of the whole stream."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._starts[-1]}[whence]
-        self._position = base + offset
-        return self._position
+        super().__init__(self._starts[-1])
+        self._files = [path.open("rb") for path in paths]
 
     def read(self, size: int = -1) -> bytes:
         """Read across the borders of parts; fewer bytes only at the end of the last."""
-        end = self._starts[-1] if size < 0 else min(self._position + size, self._starts[-1])
+        end = self._size if size < 0 else min(self._position + size, self._size)
         pieces = []
         for file, (first, last) in zip(self._files, pairwise(self._starts), strict=True):
             if first < end and self._position < last and self._position < end:
@@ -58,12 +40,6 @@ class PartsFile(io.RawIOBase):
                 pieces.append(file.read(min(end, last) - self._position))
                 self._position += len(pieces[-1])
         return b"".join(pieces)
-
-    def readinto(self, buffer) -> int:
-        """Read into a buffer; what `io.BufferedReader` calls."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
 
     def close(self) -> None:
         """Close every part."""

@@ -18,7 +18,7 @@ def images(folder: str, names=NAMES) -> dict[str, bytes]:
     return {f"{folder}/{name}": image_bytes(seed, kind=kinds[name]) for seed, name in enumerate(names)}
 
 
-def test_sets() -> dict[str, bytes]:
+def published_sets() -> dict[str, bytes]:
     files = {}
     for generator in ("progan", "cyclegan", "biggan", "seeingdark"):
         for name in WITH_CLASSES.get(generator, (None,)):
@@ -26,11 +26,8 @@ def test_sets() -> dict[str, bytes]:
     return files
 
 
-test_sets.__test__ = False  # type: ignore[attr-defined]
-
-
 def universal() -> dict[str, bytes]:
-    files = {f"test/{name}": data for name, data in test_sets().items()}
+    files = {f"test/{name}": data for name, data in published_sets().items()}
     for folder in ("imagenet", "laion"):
         files |= images(f"test/diffusion_datasets/{folder}", NAMES[::2])
     for folder in ("guided", "ldm_200", "dalle"):
@@ -57,7 +54,7 @@ def per_source(rows) -> dict[str, tuple[int, int]]:
 
 
 def test_in_three_ways(tmp_path):
-    loaded = assert_three_ways_equal("cnnspot", write_tree(tmp_path / "data", test_sets()), tmp_path)
+    loaded = assert_three_ways_equal("cnnspot", write_tree(tmp_path / "data", published_sets()), tmp_path)
     assert list(loaded) == ["test"]
     rows = loaded["test"]
     assert len(rows) == 5 * 4
@@ -72,10 +69,12 @@ def test_in_three_ways(tmp_path):
 
 
 def test_archives_and_wrappers_give_the_same_rows(tmp_path):
-    plain, _ = read(write_tree(tmp_path / "a", test_sets()))
-    write_zip(tmp_path / "b/CNN_synth_testset.zip", test_sets())
+    plain, _ = read(write_tree(tmp_path / "a", published_sets()))
+    write_zip(tmp_path / "b/CNN_synth_testset.zip", published_sets())
     packed, notes = read(tmp_path / "b")
-    inside, _ = read(write_tree(tmp_path / "c", {f"dataset/test/{name}": data for name, data in test_sets().items()}))
+    inside, _ = read(
+        write_tree(tmp_path / "c", {f"dataset/test/{name}": data for name, data in published_sets().items()})
+    )
     assert not notes.counts
     for other in (packed, inside):
         for row, right in zip(other["test"], plain["test"], strict=True):
@@ -133,7 +132,7 @@ class TestUniversalFakeDetect:
         assert DIFFUSION["guided"] == "imagenet"
 
     def test_pairing_is_an_option_of_this_configuration_alone(self, tmp_path):
-        root = write_tree(tmp_path, test_sets())
+        root = write_tree(tmp_path, published_sets())
         with pytest.raises(ValueError, match="pair_reals is an option of universalfakedetect, not of cnnspot"):
             load_corpus("cnnspot", root, cache_dir=tmp_path / "cache", pair_reals=True)
 
