@@ -64,10 +64,11 @@ def annotate(
 
     Example: forgescope annotate pairs.csv --out corpus --backbone classical
     """
+    from forgescope.construction.promptforge.align import RejectReason
     from forgescope.construction.promptforge.annotator import AnnotationSettings
     from forgescope.construction.promptforge.backbones import CLASSICAL
     from forgescope.construction.promptforge.corpus_folder import CorpusFolder
-    from forgescope.construction.promptforge.engines import run_local, run_ray
+    from forgescope.construction.promptforge.engines import AnnotationJob, run_local, run_ray
     from forgescope.construction.promptforge.plots import save_plots
     from forgescope.construction.promptforge.semantic import MaskConfig
 
@@ -83,19 +84,15 @@ def annotate(
     folder = CorpusFolder(out, settings)
     wanted = (pair for pair in found if pair.id not in folder.done)
     total = sum(pair.id not in folder.done for pair in found) if isinstance(found, list) else None
-    job: dict[str, Any] = {"num_proc": num_proc, "batch_size": batch_size, "device": device, "dtype": dtype}
-    if engine == "ray":
-        job["address"] = address
-    run = run_ray if engine == "ray" else run_local
-    result = folder.write(run(wanted, settings, out, read_pair_image, **job), total)
+    job = AnnotationJob(settings, out, read_pair_image, num_proc, batch_size, device, dtype)
+    outcomes = run_ray(wanted, job, address) if engine == "ray" else run_local(wanted, job)
+    result = folder.write(outcomes, total)
     typer.echo(f"{result.annotated} pairs with masks in {out} ({result.made} pairs looked at now)")
     for reason, count in result.rejected.items():
         typer.echo(f"rejected: {count} x {reason} (see {out / 'rejects.jsonl'})")
     if plots:
         for file in save_plots(result.statistics, out / "plots"):
             typer.echo(f"chart: {file}")
-    from forgescope.construction.promptforge.align import RejectReason
-
     if result.rejected.get(RejectReason.UNREADABLE.value):
         raise typer.Exit(1)
 
@@ -111,8 +108,11 @@ def read_pair_image(image: "Path | bytes") -> "Image":
 
     if isinstance(image, Path):
         return read_image(image).image
-    with Image.open(io.BytesIO(image)) as opened:
-        return to_upright_rgb(opened)
+    try:
+        with Image.open(io.BytesIO(image)) as opened:
+            return to_upright_rgb(opened)
+    except (SyntaxError, Image.DecompressionBombError) as error:  # broken PNG chunks; billions of pixels
+        raise ValueError(f"an image of {len(image):,} bytes cannot be decoded: {error}") from error
 
 
 def _pairs(path: Path, pair_format: str) -> "list[Pair] | Iterator[Pair]":

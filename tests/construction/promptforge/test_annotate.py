@@ -17,7 +17,7 @@ from forgescope.cli import app
 from forgescope.cli.annotate import read_pair_image
 from forgescope.construction.promptforge.annotator import AnnotationSettings, Annotator
 from forgescope.construction.promptforge.corpus_folder import CorpusFolder
-from forgescope.construction.promptforge.engines import batches, run_local, run_ray
+from forgescope.construction.promptforge.engines import AnnotationJob, batches, run_local, run_ray
 from forgescope.construction.promptforge.pairs import read_pairs
 from forgescope.datasets_scripts.features import promptforge_split
 from forgescope.datasets_scripts.load import load_corpus
@@ -31,7 +31,7 @@ REASONS = {"unrelated": "inlier ratio too low", "flat": "too few keypoints", "id
 def annotate(table, out, settings=CLASSICAL, run=run_local, **job):
     folder = CorpusFolder(out, settings)
     pairs = [pair for pair in read_pairs(table) if pair.id not in folder.done]
-    return folder.write(run(pairs, settings, out, read_pair_image, **job), len(pairs))
+    return folder.write(run(pairs, AnnotationJob(settings, out, read_pair_image, **job)), len(pairs))
 
 
 def rows_of(out):
@@ -181,7 +181,7 @@ def test_batches():
 @pytest.mark.parametrize("job", [{"num_proc": 0}, {"batch_size": 0}])
 def test_wrong_numbers(tmp_path, job):
     with pytest.raises(ValueError, match="must be at least 1"):
-        list(run_local([], CLASSICAL, tmp_path, read_pair_image, **job))
+        AnnotationJob(CLASSICAL, tmp_path, read_pair_image, **job)
 
 
 def command(*arguments):
