@@ -19,7 +19,7 @@ CROP_GRID = 17
 CROP_REFINEMENTS = 8
 # Determinants below this fold the image into a line, or mirror it.
 MIN_DETERMINANT = 1e-3
-MIN_CROP_SIDE = 32  # pixels
+MIN_SIDE = 32  # pixels, of an image and of a crop; ORB's coarsest scale has nothing of smaller ones
 # Refinement: side of the window that is followed, and how far a followed point may lie from the map, in pixels.
 FLOW_WINDOW = 21
 FLOW_TOLERANCE = 1.0
@@ -169,7 +169,7 @@ def align(original: np.ndarray, edited: np.ndarray, config: AlignmentConfig | No
     if np.linalg.det(affine[:, :2]) < MIN_DETERMINANT:
         return Rejection(RejectReason.NO_MAP, counts, len(points), float(inliers.mean()))
     crop = largest_common_crop(affine, original.shape[:2], edited.shape[:2])
-    if min(crop[2] - crop[0], crop[3] - crop[1]) < MIN_CROP_SIDE:
+    if min(crop[2] - crop[0], crop[3] - crop[1]) < MIN_SIDE:
         return Rejection(RejectReason.NO_OVERLAP, counts, len(points), float(inliers.mean()))
     return Alignment(affine, crop, counts, len(points), inliers, error)
 
@@ -184,6 +184,8 @@ def match_keypoints(
     """
 
     def detect(image: np.ndarray) -> tuple[Sequence[cv2.KeyPoint], np.ndarray | None]:
+        if min(image.shape[:2]) < MIN_SIDE:
+            return (), None
         return cv2.ORB.create(nfeatures=config.keypoints).detectAndCompute(_grey(image), None)
 
     # OpenCV's ORB uses one thread and lets Python go on

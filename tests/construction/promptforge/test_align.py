@@ -152,6 +152,15 @@ def test_too_few_keypoints(photo):
     assert found.num_keypoints[1] > 500
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 2000), (31, 400)])
+def test_tiny_images_are_refused(photo, size):
+    tiny = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    found = align(tiny, photo)
+    assert isinstance(found, Rejection)
+    assert found.reason is RejectReason.KEYPOINTS
+    assert found.num_keypoints[0] == 0
+
+
 def test_too_few_matches(photo):
     found = align(photo, photo, AlignmentConfig(min_matches=5000))
     assert isinstance(found, Rejection)

@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tarfile
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -172,6 +174,18 @@ def test_a_moved_original_is_warped(pair_table, tmp_path):
     )
     assert original.shape == crop.shape == (bottom - top, right - left, 3)
     np.testing.assert_array_equal(crop, moved[top:bottom, left:right])
+
+
+def test_a_bomb_among_bytes_is_one_clear_error():
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
+    with pytest.raises(ValueError, match="cannot be decoded: Image size"):
+        read_pair_image(bomb)
+    with pytest.raises(OSError, match="cannot identify image file"):
+        read_pair_image(b"no image")
 
 
 def test_batches():
