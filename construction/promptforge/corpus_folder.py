@@ -131,7 +131,8 @@ def _whole_lines(file: Path) -> list[dict[str, Any]]:
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         write_atomically(file, whole)
-    return [json.loads(line) for line in whole.decode().splitlines()]
+    # bytes end a line at \n alone (JSON escapes \r); text would also be cut at U+2028 within an instruction
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 __all__ = ["CorpusFolder", "CorpusResult", "corpus_statistics"]

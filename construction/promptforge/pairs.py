@@ -105,7 +105,8 @@ def _csv_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    # split at \n alone: text.splitlines would also cut at U+2028 within an instruction
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"

@@ -126,6 +126,19 @@ def test_a_torn_line_is_annotated_anew(pair_table, tmp_path):
     assert rows_of(out) == expected
 
 
+def test_unusual_line_ends_within_an_instruction_stay_one_line(pair_table, tmp_path):
+    pair_table.write_text(pair_table.read_text().replace("add a ball, a", "add\u2028a\u0085ball"))
+    annotate(pair_table, tmp_path / "out")
+    folder = CorpusFolder(tmp_path / "out", CLASSICAL)
+    (row,) = [row for rows in folder.rows.values() for row in rows if row["id"] == "a"]
+    assert row["instruction"] == "add\u2028a\u0085ball"
+    table = tmp_path / "pairs.jsonl"
+    table.write_text(
+        json.dumps({"original": "1", "edited": "2", "instruction": "a\u2028b"}, ensure_ascii=False) + "\n"
+    )
+    assert read_pairs(table)[0].instruction == "a\u2028b"
+
+
 def test_other_settings_are_refused(pair_table, tmp_path):
     annotate(pair_table, tmp_path / "out")
     with pytest.raises(ValueError, match=r"was begun with other settings \(full_size_masks\)"):
