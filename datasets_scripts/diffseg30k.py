@@ -12,7 +12,6 @@ split, two tenths of the ids are cut off by hash, which is not the authors' spli
 photographs of the paper are in the archive is unknown: an image whose mask is all zero is `real`.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import datasets
 
 from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, PaperCount, canonical_features, cut_into_pieces
 from .edit_masks import MaskProbe, checked_ids, probe_masks, stored_ids, values_in
+from .features import hash_percent
 from .notes import Notes
 from .parquet_rows import cell_bytes, parquet_columns, parquet_rows
 from .pixels import binary_mask, checked_bytes, checked_image, fit_mask, ids_of, stored_mask
@@ -285,8 +285,7 @@ class DiffSeg30k(CorpusBuilder):
 
 def side_of(key: str) -> str:
     """Side of our own 8:2 cut that an id falls on, by its SHA-256 alone: `train` or `validation`."""
-    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[16:24], "big")
-    return "validation" if place % 100 < VALIDATION_PERCENT else "train"
+    return "validation" if hash_percent(key, cut=2) < VALIDATION_PERCENT else "train"
 
 
 def _stated_split(name: str) -> str | None:

@@ -79,9 +79,20 @@ def load_forgery_folder(data_dir: str | Path, split: str | None = None) -> datas
     return _to_dataset(rows, split)
 
 
+def hash_percent(key: str, cut: int) -> int:
+    """A whole number 0..99 that the SHA-256 of a key decides alone.
+
+    Args:
+        key: id of a row, or name of its photograph.
+        cut: 0 to 3: which eight bytes of the hash decide; different cuts of one corpus are independent.
+    """
+    digest = hashlib.sha256(key.encode()).digest()
+    return int.from_bytes(digest[8 * cut : 8 * (cut + 1)], "big") % 100
+
+
 def is_validation_key(key: str) -> bool:
     """Whether a photograph or id falls into the validation tenth: decided by its SHA-256 alone."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100 < VALIDATION_PERCENT
+    return hash_percent(key, cut=0) < VALIDATION_PERCENT
 
 
 def promptforge_split(key: str) -> Literal["train", "test"]:
@@ -93,8 +104,7 @@ def promptforge_split(key: str) -> Literal["train", "test"]:
     Args:
         key: the `id` of the pair.
     """
-    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[8:16], "big")
-    return "test" if place % 100 < PROMPTFORGE_TEST_PERCENT else "train"
+    return "test" if hash_percent(key, cut=1) < PROMPTFORGE_TEST_PERCENT else "train"
 
 
 def _select(rows: list[dict], split: str | None) -> list[dict]:
