@@ -1,4 +1,4 @@
-"""Focal and Dice loss for binary masks (PromptForge-350k, section 5.2, "Segmentation Loss")."""
+"""Losses for binary masks: focal and Dice (PromptForge-350k, section 5.2), cross-entropy (GAMMA, section 5.1)."""
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,24 @@ def _image_mean(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 def _precise(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Logits in the shape of the target, in float32 or in float64 where that is given."""
     return logits.reshape(target.shape).to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def binary_mask_cross_entropy(logits: torch.Tensor, target: torch.Tensor, ignore_index: int = 255) -> torch.Tensor:
+    """Binary cross-entropy of a mask (GAMMA, section 5.1).
+
+    Args:
+        logits: (B, h, w) or (B, 1, h, w), before the sigmoid.
+        target: (B, h, w), 1 = forged, 0 = authentic, `ignore_index` = does not count.
+        ignore_index: Value of pixels that do not count.
+
+    Returns:
+        Scalar float32 (float64 for float64 logits): mean over the pixels of an image, then over images. An image
+        without a pixel that counts contributes 0.
+    """
+    logits = _precise(logits, target)
+    forged = (target == 1).to(logits.dtype)
+    loss = F.binary_cross_entropy_with_logits(logits, forged, reduction="none")
+    return _image_mean(loss, target != ignore_index)
 
 
 def binary_focal_loss(
@@ -72,4 +90,4 @@ def binary_dice_loss(
     return (1 - dice).mean()
 
 
-__all__ = ["binary_dice_loss", "binary_focal_loss"]
+__all__ = ["binary_dice_loss", "binary_focal_loss", "binary_mask_cross_entropy"]

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import SegformerConfig, SegformerModel
+from transformers import SegformerModel
 from transformers import initialization as init
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
 from transformers.utils import ModelOutput
@@ -31,6 +31,7 @@ from .high_pass import HighPassFilter
 from .loss_contrastive import intra_image_contrastive_loss
 from .loss_segmentation import binary_dice_loss, binary_focal_loss
 from .modeling_forgescope import ForgescopePreTrainedModel
+from .segformer_encoder import check_input_size, encoder_settings, load_segformer
 
 
 @dataclass
@@ -65,35 +66,6 @@ class ICLNetSegmentationOutput(ModelOutput):
     loss_contrastive: torch.FloatTensor | None = None
     loss_dice: torch.FloatTensor | None = None
     loss_focal: torch.FloatTensor | None = None
-
-
-def load_segformer(name_or_path: str, **kwargs: Any) -> SegformerModel:
-    """Read the encoder of a SegFormer checkpoint.
-
-    Args:
-        name_or_path: Hub id or folder of a bare encoder, ImageNet classifier or segmentation model, current or legacy
-            key names.
-        **kwargs: Passed on to `SegformerModel.from_pretrained`.
-
-    Raises:
-        ValueError: If there is no such checkpoint, or it holds another model.
-    """
-    expected = "expected a folder or Hub id of a SegFormer checkpoint such as nvidia/mit-b4, got"
-    try:
-        settings, _ = SegformerConfig.get_config_dict(name_or_path, **kwargs)
-    except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{expected} {name_or_path}: {reason}") from error
-    model_type = settings.get("model_type")
-    if model_type != SegformerConfig.model_type:
-        raise ValueError(f"{expected} {name_or_path}, whose config.json has model_type {model_type!r}")
-    encoder, report = SegformerModel.from_pretrained(name_or_path, output_loading_info=True, **kwargs)
-    if report["missing_keys"]:
-        raise ValueError(
-            f"{name_or_path} is no complete SegFormer checkpoint: {len(report['missing_keys'])} encoder weights are "
-            f"missing, the first is {min(report['missing_keys'])}; give one such as nvidia/mit-b4"
-        )
-    return encoder
 
 
 class ICLNetPreTrainedModel(ForgescopePreTrainedModel):
@@ -145,9 +117,7 @@ class ICLNetPreTrainedModel(ForgescopePreTrainedModel):
         """
         encoder = load_segformer(name_or_path, **kwargs)
         settings = config.to_dict() if config is not None else {}
-        settings["encoder_config"] = encoder.config.to_dict()
-        for class_names in ("id2label", "label2id"):
-            settings["encoder_config"].pop(class_names, None)
+        settings["encoder_config"] = encoder_settings(encoder)
         model = cls(ICLNetConfig.from_dict(settings)).to(encoder.dtype)
         for stream in model.base_model.streams():
             stream.load_state_dict(encoder.state_dict())
@@ -293,24 +263,13 @@ class ICLNetForForgerySegmentation(ICLNetPreTrainedModel):
         Raises:
             ValueError: If H or W is no multiple of the encoder's stride.
         """
-        self._check_size(pixel_values)
+        check_input_size(pixel_values, self.config.encoder_config)
         features = self.iclnet(pixel_values)
         logits = self.head(features.last_hidden_state)
         losses = self._losses(features.fused_features, logits, labels) if labels is not None else {}
         outputs = ICLNetSegmentationOutput(logits=logits, **losses)
         use_dict = self.config.return_dict if return_dict is None else return_dict
         return outputs if use_dict else outputs.to_tuple()
-
-    def _check_size(self, pixel_values: torch.Tensor) -> None:
-        stride = 1
-        for stage_stride in self.config.encoder_config.strides:
-            stride *= stage_stride
-        height, width = pixel_values.shape[-2:]
-        if height % stride or width % stride:
-            raise ValueError(
-                f"height and width must be multiples of {stride}, got {height} x {width}; the image processor pads to "
-                f"{-(-height // stride) * stride} x {-(-width // stride) * stride}"
-            )
 
     def _losses(
         self, fused_features: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor

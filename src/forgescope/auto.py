@@ -11,13 +11,16 @@ from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModel,
+    AutoModelForImageClassification,
     AutoModelForSemanticSegmentation,
     PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.image_processing_utils import ImageProcessingMixin
 
+from forgescope.modeling.configuration_gamma import GammaConfig
 from forgescope.modeling.configuration_iclnet import ICLNetConfig
+from forgescope.modeling.modeling_gamma import GammaForDetection, GammaModel
 from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation, ICLNetModel
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
@@ -51,6 +54,14 @@ MODELS: dict[str, ModelFamily] = {
         task_auto_class=AutoModelForSemanticSegmentation,
         processor=ForgeryImageProcessor,
         pipeline_tag="image-segmentation",
+    ),
+    "gamma": ModelFamily(
+        config=GammaConfig,
+        task_model=GammaForDetection,
+        base_model=GammaModel,
+        task_auto_class=AutoModelForImageClassification,
+        processor=ForgeryImageProcessor,
+        pipeline_tag="image-classification",
     ),
 }
 
