@@ -107,6 +107,13 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         """Rows of one piece; a bad item is skipped and counted in `notes`."""
         raise NotImplementedError
 
+    def facts(self, item: Any) -> dict[str, str]:
+        """`id`, `label` and `source` of an item of a piece, without reading its image.
+
+        For corpora whose pieces are lists of images: whoever draws some of them need not read the others.
+        """
+        raise NotImplementedError
+
     def mask_ids(self) -> dict[int, str]:
         """Meaning of the values in `mask`, where there are more than untouched (0) and forged (1)."""
         return {}

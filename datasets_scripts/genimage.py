@@ -69,21 +69,20 @@ class GenImage(CorpusBuilder):
                 names[SPLITS[match["split"].lower()]].append(name)
         return {split: cut_into_pieces(found) for split, found in names.items()}
 
+    def facts(self, item: str) -> dict[str, str]:
+        """Id, label and source, from the name of a file."""
+        match = NAME.search(item)
+        if match is None:
+            raise ValueError(f"{item} is no name of GenImage: expected {self.EXPECTED}")
+        archive = match["archive"].lower().rsplit("_", 1)[-1]
+        return {"id": item, "label": LABELS[match["label"].lower()], "source": GENERATORS.get(archive, archive)}
+
     def rows(self, piece: list[str], notes: Notes) -> Iterator[dict[str, Any]]:
         """A row a file."""
         for name in piece:
-            match = NAME.search(name)
             checked = checked_image(self.files, name, notes, self.config.verify_images)
-            if match is None or checked is None:
-                continue
-            archive = match["archive"].lower().rsplit("_", 1)[-1]
-            yield {
-                "image": checked[0],
-                "label": LABELS[match["label"].lower()],
-                "mask": None,
-                "id": name,
-                "source": GENERATORS.get(archive, archive),
-            }
+            if checked is not None:
+                yield {"image": checked[0], "mask": None, **self.facts(name)}
 
 
 __all__ = ["CARD", "GenImage"]

@@ -62,19 +62,16 @@ class SynthWildX(CorpusBuilder):
         items = self._listed(lists[0], notes) if lists else self._in_folders(notes)
         return {"test": cut_into_pieces(items)}
 
+    def facts(self, item: _Item) -> dict[str, str]:
+        """Id, label and source, from the list or the folder."""
+        return {"id": item.name, "label": "real" if item.kind == "real" else "fake", "source": item.kind}
+
     def rows(self, piece: list[_Item], notes: Notes) -> Iterator[dict[str, Any]]:
         """Rows of some images."""
         for item in piece:
             checked = checked_image(self.files, item.name, notes, self.config.verify_images)
             if checked is not None:
-                yield {
-                    "image": checked[0],
-                    "label": "real" if item.kind == "real" else "fake",
-                    "mask": None,
-                    "id": item.name,
-                    "source": item.kind,
-                    "url": item.url,
-                }
+                yield {"image": checked[0], "mask": None, "url": item.url, **self.facts(item)}
 
     def _listed(self, list_name: str, notes: Notes) -> list[_Item]:
         by_own_name: dict[str, list[str]] = {}
