@@ -7,10 +7,9 @@ padding and EXIF rule are not given in the paper. Polarity: 1 = forged pixel.
 import os
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torchvision.transforms.v2 import functional as tvF
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_processing_utils import BatchFeature
@@ -25,47 +24,9 @@ from transformers.image_utils import (
 )
 from transformers.processing_utils import ImagesKwargs, Unpack
 
-from .image_conversion import orientation_of, to_upright_rgb
-
-IGNORE_INDEX = 255
-
-
-def to_binary_mask(segmentation_map: Any, height: int, width: int) -> torch.Tensor:
-    """Read one mask as 0/1.
-
-    Args:
-        segmentation_map: PIL image (mode 1, L or P), array or tensor (H, W) or (1, H, W), with values 0/1, 0/255 or
-            bool; or None, an authentic image.
-        height: height of the image it belongs to, pixels.
-        width: width of that image, pixels.
-
-    Returns:
-        (1, H, W) uint8, 1 = forged.
-
-    Raises:
-        ValueError: another size than the image, more than one channel, or other values.
-    """
-    if segmentation_map is None:
-        return torch.zeros(1, height, width, dtype=torch.uint8)
-    if isinstance(segmentation_map, Image.Image):
-        if orientation_of(segmentation_map) != 1:
-            segmentation_map = ImageOps.exif_transpose(segmentation_map)
-        segmentation_map = np.array(segmentation_map)
-    mask = torch.as_tensor(segmentation_map)
-    if mask.ndim == 3 and mask.shape[0] == 1:
-        mask = mask[0]
-    if tuple(mask.shape) != (height, width):
-        raise ValueError(
-            f"expected a mask of the image's size, (height, width) = ({height}, {width}), got {tuple(mask.shape)}: "
-            "resize the mask with nearest neighbour, or pair it with its own image"
-        )
-    values = set(torch.unique(mask).tolist())
-    if not (values <= {0, 1} or values <= {0, IGNORE_INDEX}):
-        raise ValueError(
-            f"expected mask values 0 and 1, or 0 and 255 (forged), got {sorted(values)[:6]}"
-            f"{' and more' if len(values) > 6 else ''}: binarize the mask, and save it without JPEG compression"
-        )
-    return (mask > 0).to(torch.uint8)[None]
+from .image_conversion import to_upright_rgb
+from .image_enlarging import enlarged_size
+from .mask_conversion import read_masks, sample_labels
 
 
 class ForgeryImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
@@ -74,10 +35,13 @@ class ForgeryImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[ca
     Attributes:
         size_divisor (`int`): with `do_resize=False`, images are padded to a multiple of this many pixels.
         mask_stride (`int`): labels have one value for this many pixels of `pixel_values` in each direction.
+        smallest_edge (`int`, *optional*): with `do_resize=False`, images whose shorter edge is below this many pixels
+            are enlarged to it.
     """
 
     size_divisor: int
     mask_stride: int
+    smallest_edge: int | None
 
 
 class ForgeryImageProcessor(TorchvisionBackend):
@@ -85,7 +49,8 @@ class ForgeryImageProcessor(TorchvisionBackend):
 
     With `do_resize=True` every image is resized to `size`. With `do_resize=False` images keep their pixels and are
     padded at the bottom and right (edge pixels repeated) to the largest of the batch, rounded up to `size_divisor`.
-    Labels of padded pixels are 255, which losses and metrics skip.
+    Labels of padded pixels are 255, which losses and metrics skip. Images below `smallest_edge` are enlarged first,
+    and their outputs are brought back to their own size.
 
     Args:
         do_resize: resize to `size` (default) or keep the native resolution.
@@ -94,6 +59,7 @@ class ForgeryImageProcessor(TorchvisionBackend):
             `size_divisor`.
         size_divisor: 32, the total stride of a SegFormer encoder.
         mask_stride: 4, so labels are 128 x 128 for a 512 x 512 input.
+        smallest_edge: None: images keep their size; 512 for GAMMA (section 5.1), see `enlarged_size`.
 
     Example:
         >>> from PIL import Image
@@ -117,6 +83,7 @@ class ForgeryImageProcessor(TorchvisionBackend):
     do_pad = True
     size_divisor = 32
     mask_stride = 4
+    smallest_edge = None
 
     def __init__(self, **kwargs: Unpack[ForgeryImageProcessorKwargs]):
         super().__init__(**kwargs)
@@ -131,7 +98,7 @@ class ForgeryImageProcessor(TorchvisionBackend):
 
         Args:
             images: one image or a list: PIL, array or tensor of values 0..255, path or URL.
-            segmentation_maps: one mask an image, see `to_binary_mask`; None in the list is an authentic image.
+            segmentation_maps: one mask an image, see `read_masks`; None in the list is an authentic image.
             **kwargs: any attribute of the processor, for this call only; `return_tensors="pt"` stacks.
 
         Returns:
@@ -173,11 +140,18 @@ class ForgeryImageProcessor(TorchvisionBackend):
         tensors = self._prepare_image_like_inputs(
             images=images, do_convert_rgb=do_convert_rgb, input_data_format=input_data_format, device=device
         )
+        shown = [(tensor.shape[-2], tensor.shape[-1]) for tensor in tensors]
+        if not kwargs["do_resize"]:
+            tensors = [self.enlarge(tensor, kwargs["smallest_edge"], kwargs["resample"]) for tensor in tensors]
         data: dict[str, Any] = {"pixel_values": self._preprocess(tensors, **kwargs)}
         if segmentation_maps is not None:
-            data["labels"] = self._labels(
-                segmentation_maps, tensors, data["pixel_values"], kwargs["do_resize"], kwargs["mask_stride"]
-            )
+            masks = read_masks(segmentation_maps, shown)
+            if not kwargs["do_resize"]:
+                masks = [self.enlarge(mask, kwargs["smallest_edge"], PILImageResampling.NEAREST) for mask in masks]
+            data["labels"] = [
+                sample_labels(mask, values, kwargs["do_resize"], kwargs["mask_stride"])
+                for mask, values in zip(masks, data["pixel_values"], strict=True)
+            ]
         return BatchFeature(data=data, tensor_type=return_tensors)
 
     @staticmethod
@@ -234,43 +208,28 @@ class ForgeryImageProcessor(TorchvisionBackend):
             for image in images
         ]
 
-    @staticmethod
-    def _labels(
-        segmentation_maps: Any,
-        images: list[torch.Tensor],
-        pixel_values: list[torch.Tensor],
-        do_resize: bool,
-        mask_stride: int,
-    ) -> list[torch.Tensor]:
-        """Sample the masks of `images` on the grid of the logits, nearest neighbour: list of (h, w) int64."""
-        if not isinstance(segmentation_maps, list | tuple):
-            is_batch = getattr(segmentation_maps, "ndim", 2) > 2
-            segmentation_maps = list(segmentation_maps) if is_batch else [segmentation_maps]
-        if len(segmentation_maps) != len(images):
-            raise ValueError(f"expected one mask an image, got {len(segmentation_maps)} masks, {len(images)} images")
-        labels = []
-        for segmentation_map, image, values in zip(segmentation_maps, images, pixel_values, strict=True):
-            mask = to_binary_mask(segmentation_map, image.shape[-2], image.shape[-1])
-            height, width = values.shape[-2:]
-            if not do_resize:
-                padding = [0, 0, width - mask.shape[-1], height - mask.shape[-2]]
-                mask = tvF.pad(mask, padding, fill=IGNORE_INDEX)
-            grid = [height // mask_stride, width // mask_stride]
-            mask = tvF.resize(mask, grid, interpolation=tvF.InterpolationMode.NEAREST_EXACT)
-            labels.append(mask[0].to(device=values.device, dtype=torch.int64))
-        return labels
+    def enlarge(self, image: torch.Tensor, smallest_edge: int | None, resample: Any) -> torch.Tensor:
+        """Enlarge an image (C, H, W) as `enlarged_size` says; one that is large enough is returned as it is."""
+        height, width = enlarged_size(image.shape[-2], image.shape[-1], smallest_edge)
+        if (height, width) == tuple(image.shape[-2:]):
+            return image
+        return self.resize(image, size=SizeDict(height=height, width=width), resample=resample)
 
     def _upsampled_logits(self, logits: torch.Tensor, target_size: tuple[int, int]) -> torch.Tensor:
         """Bring the logits (C, h, w) of one image to its size, bilinear; padding is cropped away."""
-        height, width = (int(edge) for edge in target_size)
+        target = tuple(int(edge) for edge in target_size)
         if self.do_resize:
-            grid = (height, width)
+            grid = shown = target
         else:
             grid = (logits.shape[-2] * self.mask_stride, logits.shape[-1] * self.mask_stride)
-            if height > grid[0] or width > grid[1]:
-                raise ValueError(f"expected a target size within the padded input {grid}, got {(height, width)}")
-        upsampled = F.interpolate(logits[None].float(), size=grid, mode="bilinear", align_corners=False)
-        return upsampled[0, :, :height, :width]
+            shown = enlarged_size(*target, self.smallest_edge)
+            if shown[0] > grid[0] or shown[1] > grid[1]:
+                raise ValueError(f"expected a target size within the padded input {grid}, got {shown}")
+        values = F.interpolate(logits[None].float(), size=grid, mode="bilinear", align_corners=False)
+        values = values[..., : shown[0], : shown[1]]
+        if shown != target:
+            values = F.interpolate(values, size=target, mode="bilinear", align_corners=False, antialias=True)
+        return values[0]
 
     def post_process_probability_map(
         self, outputs: Any, target_sizes: list[tuple[int, int]] | None = None
