@@ -16,10 +16,13 @@ CORPORA = {
     "folder": "Folder",
     "gamma_mix": "GammaMix",
     "genimage": "GenImage",
+    "gptimgeval": "GPTImgEval",
     "loki": "Loki",
     "mmfr": "MMFR",
+    "openai4o": "OpenAI4o",
     "promptforge": "PromptForge",
     "richhf18k": "RichHF18K",
+    "sharegpt4o": "ShareGPT4o",
     "synthscars": "SynthScars",
     "synthwildx": "SynthWildX",
 }
@@ -99,7 +102,7 @@ def load_corpus(
 
     Args:
         name: `promptforge`, `diffseg30k`, `synthscars`, `mmfr`, `gamma_mix`, `genimage`, `cnnspot`, `loki`,
-            `richhf18k`, `synthwildx` or `folder`.
+            `richhf18k`, `synthwildx`, `gptimgeval`, `openai4o`, `sharegpt4o` or `folder`.
         data_dir: folder or archive; what each corpus expects there is in docs/corpora.md.
         config: variant of the corpus, such as `per_ref` of `synthscars`; None for its first.
         split: `train`, `validation`, `test`, ..., also slices as `train[:10%]`; None for all as a dictionary.
