@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,28 @@ from .ranking import top_fraction_score
 from .results import EvaluationResult, ImageRecord, Skipped
 from .rules import SegmentationRule
 
-Predict = Callable[[list[Image.Image]], Sequence[NDArray[np.floating]]]
 Item = TypeVar("Item")
 # Default of the model configurations; the paper has no image-level decision.
 SCORE_TOP_FRACTION = 0.01
 WHITE = 255
+
+
+class Scored(Protocol):
+    """What a model says of an image: a score, where it has a classifier, beside or in place of the map.
+
+    Attributes:
+        probability_map: (H, W) probabilities of forgery, 0 to 1, of the image's size; None: it marks no pixels.
+        score: the classifier's, 0 to 1, higher = more likely fake; None: there is no classifier, only the map.
+    """
+
+    @property
+    def probability_map(self) -> NDArray[np.floating] | None: ...  # noqa: D102
+
+    @property
+    def score(self) -> float | None: ...  # noqa: D102
+
+
+Predict = Callable[[list[Image.Image]], Sequence[NDArray[np.floating] | Scored]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +50,10 @@ class Example:
             pixel, or, when `forged` is True, an image whose forged pixels are not known.
         source: the subset it belongs to; every source gets its own rows.
         name: how it is named when something is wrong with it.
-        forged: True or False where the mask does not tell; None: forged if the mask has a forged pixel.
+        forged: True or False where the mask does not tell; None: forged if the mask has a forged pixel, or, without a
+            mask, if the label is fake.
+        label: 1 = fake, 0 = real, what a classifier's score is compared with; None: fake if it is forged. A mask does
+            not tell it: copy-move and splicing have forged pixels and are real for GAMMA (its Table 1).
     """
 
     image: Image.Image
@@ -41,6 +61,7 @@ class Example:
     source: str = "all"
     name: str = ""
     forged: bool | None = None
+    label: int | None = None
 
 
 @dataclass
@@ -48,10 +69,12 @@ class Evaluator:
     """Run a model over examples and measure them under several rules at once.
 
     Args:
-        predict: takes RGB images, returns one (H, W) map of forgery probabilities (0 to 1) an image, of its size.
-        rules: the segmentation rules that will be reported.
+        predict: takes RGB images, returns for each one (H, W) map of forgery probabilities (0 to 1), of its size, or
+            an object with the attributes of `Scored`.
+        rules: the segmentation rules that will be reported; none: pixels are not looked at.
         batch_size: images passed to `predict` together.
-        score: turns a probability map into the score of the image, 0 to 1, higher = more likely forged.
+        score: turns a probability map into the score of the image, 0 to 1, higher = more likely forged; not asked
+            where `predict` returns a score.
         perturbation: applied to every image and its mask first.
         seed: seed of the random crops.
     """
@@ -97,22 +120,23 @@ class Evaluator:
     def _prepare(self, example: Example) -> Example | Skipped:
         try:
             mask = binary_mask(example.mask, example.image.size)
-            if mask is None and not example.forged:
+            forged = bool(example.label if example.forged is None else example.forged)
+            if mask is None and not forged:
                 mask = np.zeros((example.image.height, example.image.width), dtype=np.uint8)
             image, mask = self.perturbation.apply(example.image, mask, seed=self.seed, name=example.name)
         except (ValueError, OSError) as error:
             return Skipped(example.name, str(error))
-        forged = bool(example.forged) if mask is None else bool(mask.any())
-        return Example(image, mask, example.source, example.name, forged)
+        forged = forged if mask is None else bool(mask.any())
+        return Example(image, mask, example.source, example.name, forged, example.label)
 
     def _measure(self, examples: list[Example], result: EvaluationResult) -> None:
         """Predict a batch; when that fails, one image at a time, so that only the guilty one is left out."""
         if not examples:
             return
         try:
-            maps = list(self.predict([example.image for example in examples]))
-            if len(maps) != len(examples):
-                raise ValueError(f"predict returned {len(maps)} maps for {len(examples)} images")
+            predictions = list(self.predict([example.image for example in examples]))
+            if len(predictions) != len(examples):
+                raise ValueError(f"predict returned {len(predictions)} results for {len(examples)} images")
         except (ValueError, OSError, RuntimeError) as error:
             if len(examples) == 1:
                 result.skipped.append(Skipped(examples[0].name, str(error)))
@@ -120,19 +144,41 @@ class Evaluator:
                 for example in examples:
                     self._measure([example], result)
             return
-        for example, probabilities in zip(examples, maps, strict=True):
+        for example, prediction in zip(examples, predictions, strict=True):
             try:
-                self._add(example, np.asarray(probabilities), result)
+                self._add(example, prediction, result)
             except ValueError as error:
                 result.skipped.append(Skipped(example.name, str(error)))
 
-    def _add(self, example: Example, probabilities: NDArray[np.floating], result: EvaluationResult) -> None:
-        if not np.isfinite(probabilities).all():
+    def _add(self, example: Example, prediction: NDArray[np.floating] | Scored, result: EvaluationResult) -> None:
+        probabilities, own_score = as_map_and_score(prediction)
+        if probabilities is not None and not np.isfinite(probabilities).all():
             raise ValueError("the model returned probabilities that are not finite")
-        score = self.score(probabilities)
-        mask = None if example.mask is None else np.asarray(example.mask, dtype=np.uint8)
-        pixels = None if mask is None else measure_image(probabilities, mask, self.rules)
-        result.add(ImageRecord(example.name, example.source, bool(example.forged), score, pixels))
+        label = None
+        if own_score is None:
+            score = self.score(probabilities)
+        else:
+            score = float(own_score)
+            label = int(bool(example.forged) if example.label is None else example.label)
+        pixels = None
+        if self.rules and probabilities is not None and example.mask is not None:
+            pixels = measure_image(probabilities, np.asarray(example.mask, dtype=np.uint8), self.rules)
+        result.add(ImageRecord(example.name, example.source, bool(example.forged), score, pixels, label))
+
+
+def as_map_and_score(prediction: NDArray[np.floating] | Scored) -> tuple[NDArray[np.floating] | None, float | None]:
+    """Take apart what a model returned for an image: its map, and its score where it gives one itself.
+
+    Raises:
+        ValueError: the score is no number from 0 to 1.
+    """
+    if not hasattr(prediction, "score"):
+        return np.asarray(prediction), None
+    if prediction.probability_map is None and prediction.score is None:
+        raise ValueError("the model returned neither a map nor a score")
+    if prediction.score is not None and not 0 <= prediction.score <= 1:
+        raise ValueError(f"the model returned the score {prediction.score}: expected a number from 0 to 1")
+    return prediction.probability_map, prediction.score
 
 
 def binary_mask(mask: Image.Image | NDArray | None, size: tuple[int, int]) -> NDArray[np.uint8] | None:

@@ -68,7 +68,7 @@ def _first_rule(rows: Sequence[Row]) -> list[Row]:
     return [row for row in drawable if rule_of(row) == rule_of(drawable[0])]
 
 
-def _with_bounds(row: Row) -> tuple[float, float, float]:
+def with_bounds(row: Row) -> tuple[float, float, float]:
     """Value of a row and the bounds of its interval, which are the value itself where there is none."""
     value = math.nan if row.value is None else row.value
     return value, value if row.low is None else row.low, value if row.high is None else row.high
@@ -79,7 +79,7 @@ def _draw_bars(axes: "Axes", rows: list[Row], groups: list[str], column: str) ->
     width = BAR_WIDTH / len(metrics)
     for index, metric in enumerate(metrics):
         own = {getattr(row, column): row for row in rows if row.metric == metric}
-        found = [(place, *_with_bounds(own[group])) for place, group in enumerate(groups) if group in own]
+        found = [(place, *with_bounds(own[group])) for place, group in enumerate(groups) if group in own]
         axes.bar(
             [place + (index - (len(metrics) - 1) / 2) * width for place, *_ in found],
             [value for _, value, _, _ in found],

@@ -75,7 +75,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def _title(row: Row) -> str:
     level = row.metric.split("_")[0]
     if level == "image":
-        parts = ["image level", "class forged"]
+        parts = ["image level", f"class {row.classes}"]
     else:
         reduction = {"image": "mean over images", "batch": "mean over batches", "pooled": "counts pooled"}
         parts = ["pixel level", reduction[row.reduction]]

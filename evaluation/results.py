@@ -27,9 +27,10 @@ class ImageRecord:
     Args:
         name: its name.
         source: the subset it belongs to.
-        forged: the truth about the whole image.
-        score: 0 to 1, higher = more likely forged.
-        pixels: its pixel numbers; None where the forged pixels are not known.
+        forged: whether it has a forged pixel.
+        score: 0 to 1, higher = more likely forged, or fake where `label` is given.
+        pixels: its pixel numbers; None where the forged pixels are not known, or not asked for.
+        label: 1 = fake, 0 = real, where the score is a classifier's; None where it was made from forged pixels.
     """
 
     name: str
@@ -37,6 +38,12 @@ class ImageRecord:
     forged: bool
     score: float
     pixels: PixelMeasures | None
+    label: int | None = None
+
+    @property
+    def positive(self) -> bool:
+        """The truth that the score stands for: fake, or forged."""
+        return self.forged if self.label is None else bool(self.label)
 
 
 @dataclass
@@ -83,5 +90,5 @@ class EvaluationResult:
         return total
 
     def authentic_scores(self) -> list[float]:
-        """Scores of the authentic images, from which a threshold is calibrated."""
-        return [record.score for record in self.records if not record.forged]
+        """Scores of the images that must raise no alarm, from which a threshold is calibrated."""
+        return [record.score for record in self.records if not record.positive]

@@ -1,7 +1,7 @@
 """From a result to rows of numbers; each states its reduction, classes, empty rule, threshold and number of images."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from .histograms import auc_values, histogram_auc, polarised_auc
 from .intervals import RESAMPLES, bootstrap_interval
 from .measures import best_values
-from .protocols import AVERAGE, SUBSETS, paper_value
+from .protocol import AVERAGE
+from .protocols_iclnet import SUBSETS, paper_value
 from .ranking import average_precision, roc_auc
 from .results import EvaluationResult, ImageRecord
 from .rules import Metric, SegmentationRule
@@ -34,9 +35,9 @@ class Row:
         source: a subset, `all` (every image), or `average` (unweighted mean over the subsets, as papers print it).
         metric: `pixel_...` or `image_...`.
         value: 0 to 1 (MCC: -1 to 1); None where it is not defined, such as an AUC of one class.
-        n: number of images that take part.
+        n: number of images that take part; of `average` the sum over the subsets, which may share some.
         reduction: `image`, `batch` or `pooled`.
-        classes: `forged` or `macro`.
+        classes: `forged` or `macro`; of a classifier's image-level numbers `fake`.
         empty_rule: what images without a forged pixel do: `skip`, `zero` or `one`; `none` for image-level numbers.
         threshold: a number, `best` or `soft`; None for threshold-free numbers.
         polarity: `normal`, `inverted` or `permute`.
@@ -65,7 +66,12 @@ class Row:
 
 
 def result_rows(
-    result: EvaluationResult, protocol: str = CUSTOM, *, forged_threshold: float = 0.5, resamples: int = RESAMPLES
+    result: EvaluationResult,
+    protocol: str = CUSTOM,
+    *,
+    forged_threshold: float = 0.5,
+    resamples: int = RESAMPLES,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Row]:
     """Compute every row of an evaluation: each subset, all images, and the mean over the subsets.
 
@@ -74,19 +80,21 @@ def result_rows(
         protocol: name of the rows; with `iclnet`, subsets named as in the paper get its values beside theirs.
         forged_threshold: score from which an image is called forged, 0 to 1.
         resamples: draws of the bootstrap intervals; 0 for none.
+        groups: name of a subset -> the sources that it is made of, which may share some; None: each source is one.
     """
-    sources = {source: [source] for source in result.sources}
-    if len(sources) > 1:
-        sources[ALL] = result.sources
+    groups = groups or {source: [source] for source in result.sources}
+    sources = dict(groups)
+    if len(groups) > 1:
+        sources[ALL] = sorted({name for names in groups.values() for name in names})
     rows = []
     for source, names in sources.items():
         records = [record for record in result.records if record.source in names]
         blank = Row(protocol, source, "", None, 0, "pooled", "forged", "none", None)
         blank = replace(blank, perturbation=result.perturbation.name)
         for rule in result.rules:
-            rows += _pixel_rows(result, records, names, rule, resamples, blank)
+            rows += _pixel_rows(result, records, list(names), rule, resamples, blank)
         rows += _image_rows(records, forged_threshold, resamples, blank)
-    rows += _average_rows(rows, result.sources)
+    rows += _average_rows(rows, list(groups))
     return [_with_paper_value(row, result.sources) for row in rows] if protocol == ICLNET else rows
 
 
@@ -152,7 +160,9 @@ def _pixel_auc(
 
 def _image_rows(records: list[ImageRecord], forged_threshold: float, resamples: int, blank: Row) -> list[Row]:
     scores = np.array([record.score for record in records])
-    forged = np.array([record.forged for record in records], dtype=bool)
+    forged = np.array([record.positive for record in records], dtype=bool)
+    if any(record.label is not None for record in records):
+        blank = replace(blank, classes="fake")
     called = scores >= forged_threshold
     rows = []
     for name, statistic in (("auc", roc_auc), ("average_precision", average_precision)):

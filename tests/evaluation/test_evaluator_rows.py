@@ -2,6 +2,7 @@ import json
 import math
 import resource
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -212,3 +213,93 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+class Verdict:
+    """What a classifier returns: a score, and a map beside it or none."""
+
+    def __init__(self, score, probability_map=None):
+        self.score, self.probability_map = score, probability_map
+
+
+def table_1_examples():
+    """One image of each kind of GAMMA's Table 1: copy-move and splicing have forged pixels, and are real."""
+    kinds = {"authentic": (0, False), "copy_move": (0, True), "splicing": (0, True), "inpainting": (1, True)}
+    for index, (kind, (label, forged)) in enumerate(kinds.items()):
+        mask = np.zeros((20, 20), np.uint8)
+        mask[:10] = forged
+        yield Example(Image.new("RGB", (20, 20), (index, 0, 0)), mask, kind, kind, label=label)
+
+
+def test_a_classifiers_score_is_compared_with_the_label_and_its_map_with_the_mask():
+    def predict(images):
+        half = np.zeros((20, 20), np.float32)
+        half[:10] = 1
+        return [Verdict(0.9 if image.getpixel((0, 0))[0] == 3 else 0.1, half) for image in images]
+
+    rows = result_rows(Evaluator(predict, [RULE]).run(table_1_examples()), resamples=0)
+    overall = by_name(rows, "all")
+    assert (overall["image_accuracy"].value, overall["image_accuracy"].classes) == (1, "fake")
+    assert (overall["image_auc"].value, overall["image_recall"].value) == (1, 1)
+    assert overall["image_false_alarm_rate"].n == 3
+    assert (overall["pixel_f1"].value, overall["pixel_f1"].n, overall["pixel_f1"].classes) == (1, 3, "forged")
+    assert "custom: image level, class fake, threshold 0.5" in [table.title for table in to_tables(rows)]
+
+
+def test_without_a_score_of_its_own_a_model_is_asked_for_forged_pixels():
+    examples = list(table_1_examples())
+    ways = [
+        lambda images: [np.full((20, 20), 0.9, np.float32) for _ in images],
+        lambda images: [Verdict(None, np.full((20, 20), 0.9, np.float32)) for _ in images],
+    ]
+    for predict in ways:
+        overall = by_name(result_rows(Evaluator(predict, [RULE]).run(examples), resamples=0), "all")
+        assert (overall["image_accuracy"].value, overall["image_accuracy"].classes) == (3 / 4, "forged")
+        assert overall["image_false_alarm_rate"].n == 1
+
+
+def test_a_label_tells_what_a_missing_mask_does_not():
+    images = [Example(Image.new("RGB", (9, 9), (240 * label, 0, 0)), label=label) for label in (0, 1, 1)]
+    for predict in (red_channel, lambda batch: [Verdict(m[0, 0]) for m in red_channel(batch)]):
+        rows = by_name(result_rows(Evaluator(predict, [RULE]).run(images), resamples=0), "all")
+        assert (rows["image_accuracy"].value, rows["image_recall"].value, rows["image_accuracy"].n) == (1, 1, 3)
+        assert rows["image_false_alarm_rate"].n == 1
+        assert rows["pixel_f1"].value is None
+
+
+def test_without_a_label_a_classifier_is_measured_by_the_mask():
+    examples = [replace(one, label=None) for one in table_1_examples()]
+    rows = result_rows(Evaluator(lambda images: [Verdict(0.9) for _ in images], ()).run(examples), resamples=0)
+    assert by_name(rows, "all")["image_accuracy"].value == 3 / 4
+
+
+def test_thresholds_are_calibrated_on_what_must_raise_no_alarm():
+    scores = iter((0.1, 0.2, 0.3, 0.9))
+    result = Evaluator(lambda images: [Verdict(next(scores)) for _ in images], batch_size=4).run(table_1_examples())
+    assert result.authentic_scores() == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason"),
+    [
+        (Verdict(1.5), "the model returned the score 1.5: expected a number from 0 to 1"),
+        (Verdict(float("nan")), "the model returned the score nan: expected a number from 0 to 1"),
+        (Verdict(None), "the model returned neither a map nor a score"),
+        (Verdict(0.5, np.full((20, 20), np.nan)), "the model returned probabilities that are not finite"),
+    ],
+)
+def test_a_score_that_is_none_is_named(verdict, reason):
+    first, *others = table_1_examples()
+    good = [Verdict(0.5, np.zeros((20, 20))) for _ in others]
+    result = Evaluator(lambda images: [verdict, *good][: len(images)], [RULE], batch_size=4).run([first, *others])
+    assert [(one.name, one.reason) for one in result.skipped] == [("authentic", reason)]
+    assert len(result.records) == 3
+
+
+def test_subsets_may_share_images():
+    examples = [*table_1_examples()]
+    groups = {"pasted": ("copy_move", "authentic"), "made": ("inpainting", "authentic")}
+    result = Evaluator(lambda images: [Verdict(0.1) for _ in images], ()).run(examples)
+    rows = result_rows(result, resamples=0, groups=groups)
+    accuracies = {row.source: (row.value, row.n) for row in rows if row.metric == "image_accuracy"}
+    assert accuracies == {"pasted": (1, 2), "made": (0.5, 2), "all": (pytest.approx(2 / 3), 3), "average": (0.75, 4)}

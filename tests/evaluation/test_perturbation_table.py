@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forgescope.evaluation import protocols
+from forgescope.evaluation import protocols_iclnet as protocols
 from forgescope.evaluation.perturbations import NONE, TABLE2, Perturbation, parse_perturbations
 
 
