@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
-from .decision import DecisionRule, image_score
+from .decision import DecisionRule
+from .examination import Examination, mask_notes
 from .hub import EMBEDDED_CHECKPOINTS
 from .localize import Localizer, load_for_inference
 from .reading import DEFAULT_MAX_PIXELS, SMALLEST_EDGE, ImageReadError, ReadImage, as_read_image, read_image
@@ -124,16 +125,38 @@ class Analyzer:
         """Examine photographs as `analyze_many` does; one that fails becomes a `Failure` and the rest go on."""
         for window in self._windows(images):
             good = [(path, read) for path, read in window if isinstance(read, ReadImage)]
-            maps = iter(self._maps_or_errors([read.image for _, read in good]))
+            found = iter(self._examinations_or_errors([read.image for _, read in good]))
             for path, read in window:
                 if isinstance(read, ReadImage):
-                    yield self._result(path, read, next(maps))
+                    yield self._result(path, read, next(found))
                 else:
                     yield Failure(path, str(read))
 
+    def examine(self, images: Sequence[Image.Image]) -> list[Examination]:
+        """Compute maps and score of each image without making a report.
+
+        Args:
+            images: PIL images of any mode and size.
+
+        Returns:
+            One examination an image, see `Localizer`; `score` is always set, to what the report would hold.
+
+        Raises:
+            ImageReadError: an image that cannot be converted to RGB.
+            ValueError: the model returned values that are not numbers.
+        """
+        return [replace(one, score=one.final_score(self.rule)) for one in self.localizer.examine(images)]
+
     def probability_maps(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
-        """Compute the probability of each pixel to be forged: (H, W) float32 for each image, see `Localizer`."""
-        return self.localizer.probability_maps(images)
+        """Compute the probability of each pixel to be forged: (H, W) float32 for each image, see `Localizer`.
+
+        Raises:
+            ValueError: the model marks no pixels.
+        """
+        maps = [one.probability_map for one in self.localizer.examine(images)]
+        if any(one is None for one in maps):
+            raise ValueError(f"{self.name} has no mask head, so there are no probability maps: use examine()")
+        return [one for one in maps if one is not None]
 
     def _windows(self, images: Iterable[ImageInput]) -> Iterator[list[tuple[str | None, ReadImage | ImageReadError]]]:
         """Read photographs ahead, enough to fill batches of one size and not more memory than stated."""
@@ -155,51 +178,62 @@ class Analyzer:
         if window:
             yield window
 
-    def _maps_or_errors(self, photos: list[Image.Image]) -> list[np.ndarray | Exception]:
-        """Map a window; when that fails, photograph by photograph, so that one does not take the others with it."""
+    def _examinations_or_errors(self, photos: list[Image.Image]) -> list[Examination | Exception]:
+        """Examine a window; when that fails, one by one, so that a photograph does not take the others with it."""
         try:
-            return list(self.probability_maps(photos))
+            return list(self.localizer.examine(photos))
         except (RuntimeError, MemoryError, ValueError):
-            maps: list[np.ndarray | Exception] = []
+            found: list[Examination | Exception] = []
             for photo in photos:
                 try:
-                    maps += self.probability_maps([photo])
+                    found += self.localizer.examine([photo])
                 except (RuntimeError, MemoryError, ValueError) as error:
-                    maps.append(error)
-            return maps
+                    found.append(error)
+            return found
 
-    def _result(self, path: str | None, read: ReadImage, mapped: np.ndarray | Exception) -> ForgeryReport | Failure:
-        if isinstance(mapped, Exception):
+    def _result(self, path: str | None, read: ReadImage, found: Examination | Exception) -> ForgeryReport | Failure:
+        if isinstance(found, Exception):
             size = f"{read.image.width} x {read.image.height} pixels"
-            return Failure(path, f"{path or 'image'}: the model failed on {size} ({mapped})")
+            return Failure(path, f"{path or 'image'}: the model failed on {size} ({found})")
         try:
-            return self._report(path, read, mapped)
+            return self._report(path, read, found)
         except ValueError as error:
             return Failure(path, f"{path or 'image'}: {error}")
 
-    def _report(self, path: str | None, read: ReadImage, probability_map: np.ndarray) -> ForgeryReport:
-        score = image_score(probability_map, self.rule.score_top_fraction)
-        mask = (probability_map >= self.rule.mask_threshold).view(np.uint8)
+    def _report(self, path: str | None, read: ReadImage, found: Examination) -> ForgeryReport:
+        score = found.final_score(self.rule)
+        mask = self._mask(found.probability_map)
+        if mask is None:
+            mask = np.zeros((read.image.height, read.image.width), np.uint8)
+        ai_mask = self._mask(found.ai_map)
         verdict = "inconclusive" if min(read.image.size) < SMALLEST_EDGE else self.rule.verdict(score)
-        notes = [*read.notes, self.localizer.describe(read.image)]
-        if verdict != "forged" and mask.any():
-            notes.append("Pixels are marked, but the score is too low to call the image forged.")
+        marked = bool(mask.any()) or (ai_mask is not None and bool(ai_mask.any()))
+        notes = mask_notes(self.rule, self.localizer.heads, verdict, marked)
         return ForgeryReport(
             verdict=verdict,
             score=score,
             mask=mask,
-            regions=find_regions(mask, probability_map),
+            regions=[] if found.probability_map is None else find_regions(mask, found.probability_map),
             attribution=None,
             explanation=None,
             model=self.name,
-            forged_fraction=float(np.count_nonzero(mask) / mask.size),
-            probability_map=probability_map,
+            forged_fraction=_share(mask),
+            probability_map=found.probability_map,
             rule=self.rule,
-            notes=notes,
+            notes=[*read.notes, self.localizer.describe(read.image), *notes],
             precision=self.precision,
             path=path,
             image=read.image,
+            ai_mask=ai_mask,
+            ai_fraction=None if ai_mask is None else _share(ai_mask),
         )
+
+    def _mask(self, probabilities: np.ndarray | None) -> np.ndarray | None:
+        return None if probabilities is None else (probabilities >= self.rule.mask_threshold).view(np.uint8)
+
+
+def _share(mask: np.ndarray) -> float:
+    return float(np.count_nonzero(mask) / mask.size)
 
 
 def analyze(

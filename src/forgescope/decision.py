@@ -8,6 +8,13 @@ import numpy as np
 # Large photographs are scored in parts, so that no second copy of their probability map is made.
 VALUES_AT_A_TIME = 4_000_000
 Verdict = Literal["authentic", "inconclusive", "forged"]
+NOT_NUMBERS = "the model returned values that are not numbers: use dtype float32, or check its weights"
+# How a classifier's probabilities for the tiles of a photograph become its score (`score_reduction` of GammaConfig).
+REDUCTIONS = {
+    "max": "the highest of all tiles",
+    "mean": "the mean of all tiles",
+    "center": "that of the central tile alone",
+}
 
 
 def image_score(probability_map: np.ndarray, top_fraction: float) -> float:
@@ -35,7 +42,7 @@ def image_score(probability_map: np.ndarray, top_fraction: float) -> float:
         highest = np.partition(highest, max(highest.size - count, 0))[-count:]
     score = float(highest.mean(dtype=np.float64))
     if not np.isfinite(score):
-        raise ValueError("the model returned values that are not numbers: use dtype float32, or check its weights")
+        raise ValueError(NOT_NUMBERS)
     return score
 
 
@@ -50,9 +57,10 @@ class DecisionRule:
         authentic_threshold: score below which an image is authentic; in between it is inconclusive.
         false_alarm_rate: share of authentic images that `forged_threshold` was chosen to call forged; None: unknown.
         calibration_images: number of authentic images it was chosen on.
+        score_reduction: one of `REDUCTIONS` where the score is a classifier's; None: it is `image_score`.
 
     Raises:
-        ValueError: a threshold outside 0..1, or an authentic threshold above the forged one.
+        ValueError: a threshold outside 0..1, an authentic threshold above the forged one, or an unknown reduction.
     """
 
     score_top_fraction: float = 0.01
@@ -61,6 +69,7 @@ class DecisionRule:
     authentic_threshold: float = 0.5
     false_alarm_rate: float | None = None
     calibration_images: int = 0
+    score_reduction: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("mask_threshold", "forged_threshold", "authentic_threshold"):
@@ -71,6 +80,8 @@ class DecisionRule:
                 f"expected authentic_threshold at most forged_threshold, got {self.authentic_threshold} and "
                 f"{self.forged_threshold}"
             )
+        if self.score_reduction not in (None, *REDUCTIONS):
+            raise ValueError(f"expected score_reduction {', '.join(REDUCTIONS)}, got {self.score_reduction!r}")
 
     @classmethod
     def from_config(cls, config: Any) -> "DecisionRule":
@@ -101,13 +112,13 @@ class DecisionRule:
         return rule if mask_threshold is None else replace(rule, mask_threshold=mask_threshold)
 
     def verdict(self, score: float) -> Verdict:
-        """Return the verdict for a score of `image_score`."""
+        """Return the verdict for a score."""
         if score >= self.forged_threshold:
             return "forged"
         return "authentic" if score < self.authentic_threshold else "inconclusive"
 
     def describe(self) -> str:
-        """Say in one sentence what the verdict rests on."""
+        """Say in a sentence or two what the verdict rests on."""
         if self.authentic_threshold < self.forged_threshold:
             band = f", authentic below {self.authentic_threshold:.3g}, inconclusive between"
         else:
@@ -119,4 +130,7 @@ class DecisionRule:
                 f"; chosen so that {self.false_alarm_rate:.3g} of authentic images are called forged, on "
                 f"{self.calibration_images} of them"
             )
-        return f"Forged from a score of {self.forged_threshold:.3g}{band}{rate}."
+        meaning = ""
+        if self.score_reduction is not None:
+            meaning = f"The score is the probability of AI-made pixels, {REDUCTIONS[self.score_reduction]}. "
+        return f"{meaning}Forged from a score of {self.forged_threshold:.3g}{band}{rate}."

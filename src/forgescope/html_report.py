@@ -6,6 +6,7 @@ import io
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
@@ -15,6 +16,7 @@ from .results import ResultsFolder, Row, write_whole
 
 THUMBNAIL_EDGE = 240
 THUMBNAIL_QUALITY = 80
+MASK_EDGE = 110
 VERDICTS = ("forged", "inconclusive", "authentic", "failed")
 
 STYLE = """
@@ -28,12 +30,13 @@ th{position:sticky;top:0;background:Canvas;white-space:nowrap}th button{all:unse
 th[data-kind] button::after{content:" \\2195";opacity:.4}
 th button:focus-visible{outline:2px solid}th[aria-sort=ascending] button::after{content:" \\25B2";opacity:1}
 th[aria-sort=descending] button::after{content:" \\25BC";opacity:1}
-th:nth-child(2),th:last-child{width:24%}
+th:nth-child(2),th:last-child{width:24%}table.wide th:nth-child(2),table.wide th:last-child{width:18%}
 td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.path{overflow-wrap:anywhere}
 img{display:block;max-width:240px;height:auto;border-radius:4px}
 .badge{padding:.1rem .55rem;border-radius:1rem;color:#fff;font-weight:600;white-space:nowrap}
 .forged{background:#b3261e}.inconclusive{background:#8a5a00}.authentic{background:#1f6f3f}.failed{background:#555}
 td ul{margin:0;padding-left:1.1rem}
+figure{margin:0 0 .4rem}figcaption{font-size:.85em}figure img{max-width:110px;border:1px solid var(--line)}
 """
 
 SCRIPT = """
@@ -64,10 +67,10 @@ PAGE = """<!doctype html>
 <body>
 <h1>forgescope report</h1>
 <p>{count} photographs, examined by {model} in {precision}.</p>
-<p class="muted">{rule} Red marks the pixels that the model takes for forged. A verdict is evidence, not proof.</p>
+<p class="muted">{rule} {legend} A verdict is evidence, not proof.</p>
 <div class="filters">{filters}</div>
-<table>
-<thead><tr><th>Picture</th>{heads}<th>Regions</th><th>Notes</th></tr></thead>
+<table{table_class}>
+<thead><tr><th>Picture</th>{heads}<th>Notes</th></tr></thead>
 <tbody>
 {rows}
 </tbody>
@@ -76,6 +79,12 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
+
+FORGED_LEGEND = "Red marks the pixels that the model takes for forged."
+AI_LEGEND = (
+    "Blue hatching with a blue outline marks those that it takes for AI-made; where it is the whole picture, the "
+    "outline runs along the frame. In the masks, white is marked."
+)
 
 
 def write_html(results: ResultsFolder) -> Path:
@@ -92,15 +101,12 @@ def write_html(results: ResultsFolder) -> Path:
     """
     rows = list(results.rows.values())
     counts = Counter(_verdict(row) for row in rows)
+    with_ai = any(row.get("ai_mask") for row in rows)
     filters = "".join(
         f'<label><input type="checkbox" value="{name}" checked> <span class="badge {name}">{name}</span> '
         f"{counts[name]}</label>"
         for name in VERDICTS
         if counts[name]
-    )
-    heads = "".join(
-        f'<th data-kind="{kind}"><button>{title}</button></th>'
-        for title, kind in (("Path", "text"), ("Verdict", "text"), ("Score", "number"), ("Forged share", "number"))
     )
     page = PAGE.format(
         style=STYLE,
@@ -109,34 +115,49 @@ def write_html(results: ResultsFolder) -> Path:
         model=html.escape(str(results.settings["model"])),
         precision=html.escape(str(results.settings["precision"])),
         rule=html.escape(str(results.settings["rule"])),
+        legend=f"{FORGED_LEGEND} {AI_LEGEND}" if with_ai else FORGED_LEGEND,
         filters=filters,
-        heads=heads,
-        rows="\n".join(_table_row(row, results.folder) for row in rows),
+        table_class=' class="wide"' if with_ai else "",
+        heads=_heads(with_ai),
+        rows="\n".join(_table_row(row, results.folder, with_ai) for row in rows),
     )
     return write_whole(results.folder / "report.html", page.encode("utf-8", errors="backslashreplace"))
+
+
+def _heads(with_ai: bool) -> str:
+    columns = [("Path", "text"), ("Verdict", "text"), ("Score", "number"), ("Forged share", "number")]
+    if with_ai:
+        columns.append(("AI-made share", "number"))
+    heads = "".join(f'<th data-kind="{kind}"><button>{title}</button></th>' for title, kind in columns)
+    return heads + ("<th>Regions</th><th>Masks</th>" if with_ai else "<th>Regions</th>")
 
 
 def _verdict(row: Row) -> str:
     return "failed" if row["error"] is not None else row["verdict"]
 
 
-def _table_row(row: Row, folder: Path) -> str:
+def _table_row(row: Row, folder: Path, with_ai: bool) -> str:
     verdict = _verdict(row)
-    score, share = row["score"], row["forged_fraction"]
-    link = _link(row["path"], row["path"], folder)
-    if row["mask"]:
-        link += f'<p class="muted">{_link(row["mask"], "mask", folder)}'
-        link += f" · {_link(row['overlay'], 'overlay', folder)}</p>" if row["overlay"] else "</p>"
+    score = row["score"]
+    pictures = {"mask": row["mask"], "AI-made mask": row.get("ai_mask"), "overlay": row["overlay"]}
+    links = " · ".join(_link(path, name, folder) for name, path in pictures.items() if path)
     cells = [
         f"<td>{_thumbnail(row)}</td>",
-        f'<td class="path" data-key="{html.escape(row["path"])}">{link}</td>',
+        f'<td class="path" data-key="{html.escape(row["path"])}">{_link(row["path"], row["path"], folder)}'
+        + (f'<p class="muted">{links}</p></td>' if links else "</td>"),
         f'<td><span class="badge {verdict}">{verdict}</span></td>',
         _number(score, "" if score is None else f"{score:.3f}"),
-        _number(share, "" if share is None else f"{share:.2%}"),
+        _share(row["forged_fraction"]),
+        *([_share(row.get("ai_fraction"))] if with_ai else []),
         f'<td class="number">{len(row.get("regions", ()))}</td>',
+        *([f"<td>{_mask(row['mask'], 'forged')}{_mask(row.get('ai_mask'), 'AI-made')}</td>"] if with_ai else []),
         f"<td>{_notes(row)}</td>",
     ]
     return f'<tr data-verdict="{verdict}">{"".join(cells)}</tr>'
+
+
+def _share(value: float | None) -> str:
+    return _number(value, "" if value is None else f"{value:.2%}")
 
 
 def _number(value: float | None, text: str) -> str:
@@ -162,12 +183,30 @@ def _thumbnail(row: Row) -> str:
         picture = _reduced(row["overlay"] or row["path"], is_own=row["overlay"] is not None)
     except (OSError, ImageReadError):
         return "<em>no longer there</em>"
+    return _inline(picture, "jpeg", row["verdict"], quality=THUMBNAIL_QUALITY)
+
+
+def _mask(path: str | None, meaning: str) -> str:
+    """Reduced mask with its meaning below; empty where there is none."""
+    if not path:
+        return ""
+    try:
+        with Image.open(path) as mask:
+            mask.thumbnail((MASK_EDGE, MASK_EDGE))
+            picture = _inline(mask, "png", f"{meaning} pixels", optimize=True)
+    except OSError:
+        picture = "<em>no longer there</em>"
+    return f"<figure>{picture}<figcaption>{meaning}</figcaption></figure>"
+
+
+def _inline(picture: Image.Image, kind: str, text: str, **options: Any) -> str:
+    """A picture inside the page, as a data address."""
     content = io.BytesIO()
-    picture.save(content, "JPEG", quality=THUMBNAIL_QUALITY)
+    picture.save(content, kind, **options)
     address = base64.b64encode(content.getvalue()).decode("ascii")
     return (
-        f'<img src="data:image/jpeg;base64,{address}" width="{picture.width}" height="{picture.height}" '
-        f'alt="{row["verdict"]}" loading="lazy">'
+        f'<img src="data:image/{kind};base64,{address}" width="{picture.width}" height="{picture.height}" '
+        f'alt="{text}" loading="lazy">'
     )
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint as a function: photographs in, probability maps out, at any size."""
+"""A checkpoint as a function: photographs in, probability maps and scores out, at any size."""
 
 import os
 from collections.abc import Sequence
@@ -6,26 +6,33 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image
+from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from forgescope.modeling.fast_inference import FastPatchEmbeddings, optimize_for_inference
+from forgescope.processing.image_enlarging import enlarged_size
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
+from .examination import Examination
 from .hub import load_checkpoint
 from .reading import as_read_image
-from .tiling import DEFAULT_OVERLAP, Tile, plan_tiles, probabilities_in_strips, round_up, tiled_logits
+from .tiling import DEFAULT_OVERLAP, plan_tiles, probabilities_in_strips, round_up, tiled_logits
 
 DTYPES = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
 CPU_BATCH_SIZE = 1
 ACCELERATOR_BATCH_SIZE = 16
+# Class of the classifier's logits, of real and fake.
+FAKE = 1
 
 
 class Localizer:
     """A model and its processor, whole photographs or tiles.
 
     A processor that resizes (`do_resize=True`) shows the model every photograph whole, at one size. With one that does
-    not, the model sees the photograph's own pixels: whole up to `tile` x `tile` pixels, in overlapping tiles above.
+    not, the model sees the photograph's own pixels, enlarged where it is below the processor's `smallest_edge`: whole
+    up to `tile` x `tile` pixels, in overlapping tiles above. The configuration's `score_reduction` makes one score of
+    a classifier's probabilities for the tiles.
 
     Args:
         model: in evaluation mode, on its device.
@@ -58,83 +65,145 @@ class Localizer:
         self.tile = processor.size["height"] if tile is None else tile
         self.overlap = overlap
         if self.native:
-            self._plan(1, 1)
+            plan_tiles(1, 1, self.tile, overlap, processor.size_divisor)
+        self.smallest_edge = None if processor.do_resize else processor.smallest_edge
+        self.score_reduction = getattr(model.config, "score_reduction", None)
+        self.heads = [name for name in ("manipulation", "ai") if getattr(model.config, f"use_{name}_head", False)]
+        # tiles for a classifier end with the photograph: a padded strip would be part of what it judges
+        self.alignment = processor.size_divisor if self.score_reduction is None else processor.mask_stride
 
-    def probability_maps(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
-        """Compute the probability of each pixel to be forged.
+    def examine(self, images: Sequence[Image.Image]) -> list[Examination]:
+        """Run the model over photographs.
 
         Args:
             images: PIL images of any mode and size.
 
         Returns:
-            One (H, W) float32 array an image, 0..1, of its size as displayed.
+            One examination an image, with maps of its size as displayed.
 
         Raises:
             ImageReadError: an image that cannot be converted to RGB.
         """
         photos = [as_read_image(image).image for image in images]
-        maps: list[np.ndarray | None] = [None] * len(photos)
+        found: dict[int, Examination] = {}
         groups: dict[tuple[int, int] | None, list[int]] = {}
         for index, photo in enumerate(photos):
             groups.setdefault(self._batch_key(photo), []).append(index)
         for key, members in groups.items():
             for start in range(0, len(members), self.batch_size):
                 batch = members[start : start + self.batch_size]
-                for index, one in zip(batch, self._map_batch([photos[i] for i in batch], key), strict=True):
-                    maps[index] = one
-        return [one for one in maps if one is not None]
+                found |= zip(batch, self._examine_batch([photos[index] for index in batch], key), strict=True)
+        return [found[index] for index in range(len(photos))]
+
+    def _shown_size(self, photo: Image.Image) -> tuple[int, int]:
+        """Height and width at which a photograph is examined."""
+        return enlarged_size(photo.height, photo.width, self.smallest_edge)
 
     def _batch_key(self, photo: Image.Image) -> tuple[int, int] | None:
         """Photographs of one key run together: their padded size, or None when all are resized."""
         if not self.native:
             return None
+        height, width = self._shown_size(photo)
         divisor = self.processor.size_divisor
-        return round_up(photo.height, divisor), round_up(photo.width, divisor)
+        return round_up(height, divisor), round_up(width, divisor)
 
-    def _map_batch(self, photos: list[Image.Image], padded: tuple[int, int] | None) -> list[np.ndarray]:
-        sizes = [(photo.height, photo.width) for photo in photos]
-        if padded is None:
-            outputs = SemanticSegmenterOutput(logits=self._logits(photos, do_resize=True))
-            return [one.numpy() for one in self.processor.post_process_probability_map(outputs, sizes)]
-        if max(padded) <= self.tile:
-            logits = list(self._logits(photos, do_resize=False))
+    def _examine_batch(self, photos: list[Image.Image], padded: tuple[int, int] | None) -> list[Examination]:
+        if padded is None or max(padded) <= self.tile:
+            logits, fake = self._forward(photos, do_resize=padded is None, smallest_edge=self.smallest_edge)
+            fakes = [None] * len(photos) if fake is None else list(fake)
+            passes = list(zip(logits, fakes, strict=True))
         else:
-            logits = [self._tiled_logits(photo) for photo in photos]
-        stride = self.processor.mask_stride
-        return [probabilities_in_strips(one, *size, stride) for one, size in zip(logits, sizes, strict=True)]
+            passes = [self._tiled(photo) for photo in photos]
+        return [self._examination(photo, *one) for photo, one in zip(photos, passes, strict=True)]
 
-    def _tiled_logits(self, photo: Image.Image) -> torch.Tensor:
-        return tiled_logits(
+    def _examination(self, photo: Image.Image, logits: torch.Tensor, fake: torch.Tensor | None) -> Examination:
+        if fake is None:
+            return Examination(self._probabilities(logits, photo))
+        maps = {head: self._probabilities(one[None], photo) for head, one in zip(self.heads, logits, strict=True)}
+        return Examination(maps.get("manipulation", maps.get("ai")), maps.get("ai"), float(fake))
+
+    def _probabilities(self, logits: torch.Tensor, photo: Image.Image) -> np.ndarray:
+        """Turn the logits (C, h, w) of one map into probabilities of the photograph's size."""
+        size = (photo.height, photo.width)
+        if self.native and self._shown_size(photo) == size:
+            return probabilities_in_strips(logits, *size, self.processor.mask_stride)
+        outputs = SemanticSegmenterOutput(logits=logits[None])
+        return self.processor.post_process_probability_map(outputs, [size])[0].numpy()
+
+    def _tiled(self, photo: Image.Image) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits (C, h, w) of a large photograph, and the classifier's probability () where there is one."""
+        if self._shown_size(photo) != (photo.height, photo.width):
+            pixels = self.processor.enlarge(pil_to_tensor(photo), self.smallest_edge, self.processor.resample)
+            photo = to_pil_image(pixels)
+        fakes: list[torch.Tensor] = []
+
+        def forward(crops: Sequence[Image.Image]) -> torch.Tensor:
+            logits, fake = self._forward(crops, do_resize=False)
+            if fake is not None:
+                fakes.append(fake)
+            return logits
+
+        logits = tiled_logits(
             photo,
-            lambda crops: self._logits(crops, do_resize=False),
+            forward,
             tile=self.tile,
             overlap=self.overlap,
             stride=self.processor.mask_stride,
-            multiple=self.processor.size_divisor,
+            multiple=self.alignment,
             batch_size=self.batch_size,
         )
+        if self.score_reduction is None:
+            return logits, None
+        if self.score_reduction == "center":
+            return logits, self._forward([center_crop(photo, self.tile)], do_resize=False)[1][0]
+        probabilities = torch.cat(fakes)
+        return logits, probabilities.mean() if self.score_reduction == "mean" else probabilities.amax()
 
     @torch.inference_mode()
-    def _logits(self, photos: Sequence[Image.Image], do_resize: bool) -> torch.Tensor:
-        """Run the model once: (N, C, h, w) float32 on the CPU."""
-        inputs = self.processor(list(photos), do_resize=do_resize, return_tensors="pt")
+    def _forward(
+        self, photos: Sequence[Image.Image], do_resize: bool, smallest_edge: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Run the model once.
+
+        Returns:
+            Logits of the pixels (N, C, h, w), and a classifier's probabilities to be fake (N,) or None, both float32
+            on the CPU. With a classifier there is one channel for each of `heads`.
+        """
+        inputs = self.processor(list(photos), do_resize=do_resize, smallest_edge=smallest_edge, return_tensors="pt")
         # a tuned model casts by itself, after its high-pass filter has seen the exact pixels
         dtype = torch.float32 if self.tuned else self.model.dtype
         pixel_values = inputs["pixel_values"].to(device=self.model.device, dtype=dtype)
-        return self.model(pixel_values=pixel_values).logits.float().cpu()
+        outputs = self.model(pixel_values=pixel_values)
+        if self.score_reduction is None:
+            return outputs.logits.float().cpu(), None
+        fake = outputs.logits.float().softmax(dim=-1)[:, FAKE].cpu()
+        if not self.heads:
+            grid = [edge // self.processor.mask_stride for edge in pixel_values.shape[-2:]]
+            return torch.empty(len(photos), 0, *grid), fake
+        return torch.cat([outputs[f"{name}_logits"] for name in self.heads], dim=1).float().cpu(), fake
 
     def describe(self, photo: Image.Image) -> str:
         """Say in one sentence how a photograph is examined."""
         if not self.native:
             size = self.processor.size
             return f"Examined whole, resized to {size['width']} x {size['height']} pixels, not in tiles."
+        height, width = self._shown_size(photo)
+        if (height, width) == (photo.height, photo.width):
+            how = ("Examined whole, at its own resolution.", "Examined at its own resolution in")
+        else:
+            enlarged = f"Enlarged to {width} x {height} pixels and examined"
+            how = (f"{enlarged} whole.", f"{enlarged} in")
         if max(self._batch_key(photo) or ()) <= self.tile:
-            return "Examined whole, at its own resolution."
-        count = len(self._plan(photo.height, photo.width))
-        return f"Examined at its own resolution in {count} tiles of {self.tile} pixels that overlap by {self.overlap}."
+            return how[0]
+        count = len(plan_tiles(height, width, self.tile, self.overlap, self.alignment))
+        return f"{how[1]} {count} tiles of {self.tile} pixels that overlap by {self.overlap}."
 
-    def _plan(self, height: int, width: int) -> list[Tile]:
-        return plan_tiles(height, width, self.tile, self.overlap, self.processor.size_divisor)
+
+def center_crop(photo: Image.Image, edge: int) -> Image.Image:
+    """Cut the middle of a photograph, at most `edge` x `edge` pixels."""
+    width, height = min(photo.width, edge), min(photo.height, edge)
+    left, top = round((photo.width - width) / 2), round((photo.height - height) / 2)
+    return photo.crop((left, top, left + width, top + height))
 
 
 def load_for_inference(

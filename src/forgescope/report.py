@@ -8,18 +8,10 @@ import numpy as np
 from PIL import Image
 
 from .decision import DecisionRule, Verdict
+from .overlay import draw_overlay
 
 # Smaller islands of a mask are noise more often than edits; they stay in the mask and are not listed.
 SMALLEST_REGION = 0.0005
-FILL_COLOR = (255, 0, 0)
-FILL_OPACITY = 0.35
-# A light halo around the red line keeps it visible on red and on dark ground.
-LINE_COLOR = (255, 32, 32)
-HALO_COLOR = (255, 255, 255)
-# Outline width: one pixel for this many pixels of the shorter edge, so that it is seen in a reduced picture too.
-PIXELS_FOR_LINE_WIDTH = 256
-# Large photographs are drawn in bands, so that no second copy of them is tinted.
-ROWS_AT_A_TIME = 512
 
 
 @dataclass(frozen=True)
@@ -51,19 +43,22 @@ class ForgeryReport:
 
     Args:
         verdict: `authentic`, `inconclusive` or `forged`.
-        score: 0..1, higher = more likely forged.
-        mask: (H, W) uint8, 1 = forged pixel, size of the image as displayed.
+        score: 0..1, higher = more likely forged; from a model with a classifier, its probability of AI-made pixels.
+        mask: (H, W) uint8, 1 = forged pixel, size of the image as displayed; from a model that marks only AI-made
+            pixels, those, and all 0 from one that marks none.
         regions: connected parts of the mask, largest first.
         attribution: probability of each editor or generator, None from a model that does not attribute.
         explanation: text, None from a model that does not explain.
         model: checkpoint that was asked.
         forged_fraction: share of forged pixels, 0..1.
-        probability_map: (H, W) float32, 0..1.
+        probability_map: (H, W) float32, 0..1, of which `mask` is made; None from a model that marks no pixels.
         rule: thresholds that were used.
         notes: sentences on how the file was read and examined.
         precision: arithmetic that was used, such as `float32`.
         path: file, None for an image in memory.
         image: the photograph, mode RGB, as displayed.
+        ai_mask: (H, W) uint8, 1 = AI-made pixel, None from a model that does not tell them apart.
+        ai_fraction: share of AI-made pixels, 0..1, None likewise.
     """
 
     verdict: Verdict
@@ -74,12 +69,14 @@ class ForgeryReport:
     explanation: str | None
     model: str
     forged_fraction: float
-    probability_map: np.ndarray = field(repr=False)
+    probability_map: np.ndarray | None = field(repr=False)
     rule: DecisionRule
     notes: list[str]
     precision: str
     path: str | None = None
     image: Image.Image | None = field(default=None, repr=False)
+    ai_mask: np.ndarray | None = field(default=None, repr=False)
+    ai_fraction: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the pictures, as plain values for JSON."""
@@ -89,6 +86,7 @@ class ForgeryReport:
             "verdict": self.verdict,
             "score": round(self.score, 6),
             "forged_fraction": round(self.forged_fraction, 6),
+            "ai_fraction": None if self.ai_fraction is None else round(self.ai_fraction, 6),
             "regions": [region.to_dict() for region in self.regions],
             "attribution": self.attribution,
             "explanation": self.explanation,
@@ -104,8 +102,12 @@ class ForgeryReport:
         """Return the mask as a picture of mode L, 0 or 255."""
         return Image.fromarray(self.mask * 255)
 
+    def ai_mask_image(self) -> Image.Image | None:
+        """Return the mask of AI-made pixels as a picture of mode L, 0 or 255; None where there is none."""
+        return None if self.ai_mask is None else Image.fromarray(self.ai_mask * 255)
+
     def overlay(self, image: Image.Image | None = None) -> Image.Image:
-        """Draw the mask over the photograph: translucent red with an outline; nothing where no pixel is forged.
+        """Draw the masks over the photograph, see `draw_overlay`: forged pixels in red, AI-made ones in blue.
 
         Args:
             image: photograph of the mask's size; None: the one that was examined.
@@ -119,7 +121,7 @@ class ForgeryReport:
         photo = self.image if image is None else image
         if photo is None:
             raise ValueError("this report holds no image: pass the photograph, report.overlay(image)")
-        return draw_overlay(photo if photo.mode == "RGB" else photo.convert("RGB"), self.mask)
+        return draw_overlay(photo if photo.mode == "RGB" else photo.convert("RGB"), self.mask, self.ai_mask)
 
 
 def find_regions(mask: np.ndarray, probability_map: np.ndarray, smallest: float = SMALLEST_REGION) -> list[Region]:
@@ -145,41 +147,3 @@ def find_regions(mask: np.ndarray, probability_map: np.ndarray, smallest: float 
         mean = float(np.mean(probability_map[part], where=inside, dtype=np.float64))
         regions.append(Region((left, top, left + width, top + height), area / mask.size, mean))
     return sorted(regions, key=lambda region: -region.area_fraction)
-
-
-def draw_overlay(photo: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Draw a mask over a photograph.
-
-    Args:
-        photo: mode RGB.
-        mask: (H, W) uint8, 1 = forged.
-
-    Returns:
-        A new image of mode RGB; equal to the photograph when the mask is empty.
-
-    Raises:
-        ValueError: mask and photograph differ in size.
-    """
-    if (photo.height, photo.width) != mask.shape:
-        raise ValueError(
-            f"expected a photograph of {mask.shape[1]} x {mask.shape[0]}, got {photo.width} x {photo.height}"
-        )
-    picture = photo.copy()
-    if not mask.any():
-        return picture
-    line = max(1, round(min(mask.shape) / PIXELS_FOR_LINE_WIDTH))
-    red, white = _widened(mask, line), _widened(mask, 2 * line)
-    tint = [round(value * (1 - FILL_OPACITY) + color * FILL_OPACITY) for color in FILL_COLOR for value in range(256)]
-    left, first, width, height = cv2.boundingRect(white)
-    for top in range(first, first + height, ROWS_AT_A_TIME):
-        box = (left, top, left + width, min(top + ROWS_AT_A_TIME, first + height))
-        part = slice(box[1], box[3]), slice(box[0], box[2])
-        picture.paste(photo.crop(box).point(tint), box, Image.fromarray(mask[part] * 255))
-        picture.paste(HALO_COLOR, box, Image.fromarray((white[part] - red[part]) * 255))
-        picture.paste(LINE_COLOR, box, Image.fromarray((red[part] - mask[part]) * 255))
-    return picture
-
-
-def _widened(mask: np.ndarray, width: int) -> np.ndarray:
-    """Grow a 0/1 mask by `width` pixels to each side; a square window is separable, so wide ones cost no more."""
-    return cv2.dilate(mask, np.ones((2 * width + 1, 2 * width + 1), np.uint8))

@@ -24,8 +24,10 @@ CSV_COLUMNS = (
     "verdict",
     "score",
     "forged_fraction",
+    "ai_fraction",
     "region_count",
     "mask",
+    "ai_mask",
     "overlay",
     "model",
     "precision",
@@ -67,7 +69,7 @@ class ResultsFolder:
         return os.path.abspath(path) in self.rows
 
     def add(self, report: ForgeryReport, with_overlay: bool = True) -> Row:
-        """Write mask, overlay and row of a photograph.
+        """Write masks, overlay and row of a photograph.
 
         Args:
             report: result for a file.
@@ -81,15 +83,19 @@ class ResultsFolder:
         """
         name = picture_name(report.path or "image")
         mask = self._write_picture(Path("masks") / f"{name}.png", report.mask_image(), {"format": "PNG"})
+        ai_mask, ai_picture = None, report.ai_mask_image()
+        if ai_picture is not None:
+            ai_mask = self._write_picture(Path("ai_masks") / f"{name}.png", ai_picture, {"format": "PNG"})
         overlay = None
         if with_overlay:
             options = {"format": "JPEG", "quality": OVERLAY_QUALITY}
             overlay = self._write_picture(Path("overlays") / f"{name}.jpg", report.overlay(), options)
-        return self._append(report.to_dict() | {"mask": mask, "overlay": overlay, "error": None})
+        pictures = {"mask": mask, "ai_mask": ai_mask, "overlay": overlay}
+        return self._append(report.to_dict() | pictures | {"error": None})
 
     def add_failure(self, path: str, error: str) -> Row:
         """Write the row of a photograph that could not be examined; returns it."""
-        empty = dict.fromkeys(("verdict", "score", "forged_fraction", "mask", "overlay"))
+        empty = dict.fromkeys(("verdict", "score", "forged_fraction", "ai_fraction", "mask", "ai_mask", "overlay"))
         return self._append({"path": path} | empty | {"error": error})
 
     def write_csv(self) -> Path:

@@ -112,11 +112,12 @@ def tiled_logits(
 
     Args:
         image: mode RGB.
-        forward: takes crops of one size and returns logits (N, C, h, w) on the grid of the padded crops.
+        forward: takes crops of one size, pads them at the bottom and right, and returns logits (N, C, h, w) that cover
+            at least the crops.
         tile: edge of a tile, pixels, a multiple of `multiple`.
         overlap: pixels that neighbours share at least.
         stride: pixels for one logit.
-        multiple: crops are padded to this multiple by `forward`.
+        multiple: tiles start at multiples of this many pixels, itself a multiple of `stride`.
         batch_size: tiles a call.
 
     Returns:
@@ -134,6 +135,8 @@ def tiled_logits(
             total, weight = torch.zeros(logits.shape[1], *grid), torch.zeros(grid)
         for one, values in zip(batch, logits, strict=True):
             top, left = one.top // stride, one.left // stride
+            # `forward` may have padded by more than `multiple`
+            values = values[:, : total.shape[-2] - top, : total.shape[-1] - left]
             rows, columns = slice(top, top + values.shape[-2]), slice(left, left + values.shape[-1])
             window = torch.outer(
                 edge_window(values.shape[-2], overlap // stride, one.top == 0, one.bottom == height),

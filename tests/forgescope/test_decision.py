@@ -5,6 +5,7 @@ import pytest
 
 from forgescope import decision
 from forgescope.decision import DecisionRule, image_score
+from forgescope.modeling.configuration_gamma import GammaConfig
 from forgescope.modeling.configuration_iclnet import ICLNetConfig
 
 
@@ -62,8 +63,27 @@ def test_a_threshold_of_the_caller_keeps_the_band_below_it_and_ends_the_calibrat
 
 
 @pytest.mark.parametrize(
+    ("reduction", "meaning"),
+    [
+        ("max", "the highest of all tiles"),
+        ("mean", "the mean of all tiles"),
+        ("center", "that of the central tile alone"),
+    ],
+)
+def test_the_rule_of_a_classifier_says_what_its_score_is(reduction, meaning):
+    rule = DecisionRule.from_config(GammaConfig(score_reduction=reduction, forged_threshold=0.7))
+    assert rule == DecisionRule(forged_threshold=0.7, score_reduction=reduction)
+    assert rule.describe() == (
+        f"The score is the probability of AI-made pixels, {meaning}. Forged from a score of 0.7, authentic below 0.5, "
+        "inconclusive between; the thresholds are not calibrated to a false-alarm rate."
+    )
+    assert rule.with_thresholds(0.4).score_reduction == reduction
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"score_reduction": "median"}, "expected score_reduction max, mean, center, got 'median'"),
         ({"forged_threshold": 1.5}, "expected forged_threshold between 0 and 1, got 1.5"),
         ({"mask_threshold": -1}, "expected mask_threshold between 0 and 1, got -1"),
         ({"authentic_threshold": 0.6}, "expected authentic_threshold at most forged_threshold, got 0.6 and 0.5"),

@@ -91,3 +91,41 @@ def test_links_are_relative_to_the_page(page, results):
 def test_a_photograph_that_was_moved_away_leaves_a_word(results, tmp_path):
     (tmp_path / "photo.png").unlink()
     assert "<em>no longer there</em>" in write_html(results).read_text(encoding="utf-8")
+
+
+def test_ai_made_pixels_have_a_column_and_both_masks_are_shown(results, tmp_path):
+    Image.new("L", (300, 600), 255).save(tmp_path / "out/made.png")
+    _, second, _ = results.rows.values()
+    # as rows of an earlier version, without the two keys, beside one with them
+    second |= {"ai_mask": str(tmp_path / "out/made.png"), "ai_fraction": 0.5, "mask": str(tmp_path / "gone.png")}
+    page = write_html(results).read_text(encoding="utf-8")
+    assert re.findall(r"<th[^>]*>(?:<button>)?([^<]+)", page) == [
+        "Picture",
+        "Path",
+        "Verdict",
+        "Score",
+        "Forged share",
+        "AI-made share",
+        "Regions",
+        "Masks",
+        "Notes",
+    ]
+    assert [row.count("<td") for row in page.split("<tr data-verdict=")[1:]] == [9, 9, 9]
+    assert re.findall(r'data-key="([-\d.]+)">([\d.%]*)<', page)[:6] == [
+        ("0.875", "0.875"),
+        ("0.25", "25.00%"),
+        ("-1", ""),
+        ("0.1", "0.100"),
+        ("0.0", "0.00%"),
+        ("0.5", "50.00%"),
+    ]
+    (mask,) = re.findall(r'data:image/png;base64,([^"]+)" width="55" height="110" alt="AI-made pixels"', page)
+    assert Image.open(io.BytesIO(base64.b64decode(mask))).getextrema() == (255, 255)
+    assert "<figure><em>no longer there</em><figcaption>forged</figcaption></figure>" in page
+    assert "Red marks the pixels that the model takes for forged. Blue hatching with a blue outline" in page
+    assert '<a href="made.png">AI-made mask</a>' in page
+
+
+def test_without_ai_masks_the_page_does_not_speak_of_them(page):
+    assert "AI-made" not in page
+    assert "Blue" not in page

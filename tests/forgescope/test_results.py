@@ -61,6 +61,22 @@ def test_a_row_has_the_fields_of_the_design(tmp_path):
     ]
 
 
+def test_ai_made_pixels_have_a_mask_of_their_own(tmp_path):
+    results = ResultsFolder(tmp_path, SETTINGS)
+    report = report_for("photos/a.jpg")
+    report.ai_mask, report.ai_fraction = np.ones_like(report.mask), 1.0
+    plain = results.add(report_for("photos/b.jpg"))
+    assert (plain["ai_mask"], plain["ai_fraction"]) == (None, None)
+    assert not (tmp_path / "ai_masks").exists()
+    row = results.add(report)
+    assert row["ai_fraction"] == 1
+    assert row["ai_mask"] == str(tmp_path / "ai_masks" / f"{picture_name('photos/a.jpg')}.png")
+    assert np.asarray(Image.open(row["ai_mask"])).min() == 255
+    assert np.asarray(Image.open(row["mask"])).min() == 0
+    failed = results.add_failure("c.jpg", "no such file")
+    assert (failed["ai_mask"], failed["ai_fraction"]) == (None, None)
+
+
 def test_same_names_in_two_folders_do_not_clash(tmp_path):
     results = ResultsFolder(tmp_path, SETTINGS)
     rows = [results.add(report_for(path), with_overlay=False) for path in ("a/x.jpg", "b/x.jpg", "b/x.png")]

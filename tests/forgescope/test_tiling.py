@@ -64,6 +64,24 @@ def test_window_ignores_the_outer_quarter_and_stays_whole_at_the_border():
     assert torch.allclose(window[:16] + mirrored[-16:], torch.ones(16), atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(413, 650), (411, 301), (190, 700), (33, 413)])
+def test_tiles_that_end_with_the_photograph_equal_one_pass(photo, size):
+    """Starts of 4 instead of 32: `local_network` pads crops further than the logits reach, also those of a strip."""
+    height, width = size
+    whole = photo.crop((0, 0, width, height)) if width <= photo.width else photo.resize((width, height))
+    tiled = tiled_logits(whole, local_network, tile=192, overlap=64, multiple=4)
+    assert tiled.shape == (1, -(-height // 4), -(-width // 4))
+    expected = local_network([whole])[0, :, : tiled.shape[1], : tiled.shape[2]]
+    # the last cells see the padding, of which one pass has up to 31 pixels and a tile up to 3
+    seen = (..., slice(-RADIUS - 1), slice(-RADIUS - 1))
+    assert torch.allclose(tiled[seen], expected[seen], atol=1e-5)
+
+
+def test_a_network_without_masks_gives_logits_without_channels(photo):
+    tiled = tiled_logits(photo, lambda crops: local_network(crops)[:, :0], tile=192, multiple=4)
+    assert tiled.shape == (0, 104, 163)
+
+
 @pytest.mark.parametrize("overlap", [48, 64, 96])
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_tiles_equal_one_pass_of_a_local_network(photo, overlap, batch_size):

@@ -138,16 +138,17 @@ def _summarize(results: "ResultsFolder", rows: list[dict[str, Any]], page: Path)
     failed = [row for row in rows if row["error"] is not None]
     good = [row for row in rows if row["error"] is None]
     for row in good if len(good) <= MOST_LISTED else ():
-        typer.echo(
-            f"{row['verdict']:<12}  score {row['score']:.3f}  forged {row['forged_fraction']:6.2%}  {row['path']}"
-        )
+        shares = f"forged {row['forged_fraction']:6.2%}"
+        if row["ai_fraction"] is not None:
+            shares += f"  AI-made {row['ai_fraction']:6.2%}"
+        typer.echo(f"{row['verdict']:<12}  score {row['score']:.3f}  {shares}  {row['path']}")
     for row in failed:
         typer.echo(f"failed: {row['error']}", err=True)
     counts = Counter(row["verdict"] for row in good)
     found = ", ".join(f"{counts[name]} {name}" for name in ("forged", "inconclusive", "authentic"))
     typer.echo(f"{len(rows)} examined: {found}, {len(failed)} failed")
     typer.echo(f"report:   {os.path.relpath(page)}")
-    for folder in ("masks", "overlays"):
+    for folder in ("masks", "ai_masks", "overlays"):
         if (results.folder / folder).is_dir():
             typer.echo(f"{folder + ':':<9} {os.path.relpath(results.folder / folder)}{os.sep}")
     if failed:
