@@ -18,8 +18,10 @@ from transformers import (
 )
 from transformers.image_processing_utils import ImageProcessingMixin
 
+from forgescope.modeling.configuration_diffseg import DiffSegConfig
 from forgescope.modeling.configuration_gamma import GammaConfig
 from forgescope.modeling.configuration_iclnet import ICLNetConfig
+from forgescope.modeling.modeling_diffseg import DiffSegForEditSegmentation
 from forgescope.modeling.modeling_gamma import GammaForDetection, GammaModel
 from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation, ICLNetModel
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
@@ -62,6 +64,14 @@ MODELS: dict[str, ModelFamily] = {
         task_auto_class=AutoModelForImageClassification,
         processor=ForgeryImageProcessor,
         pipeline_tag="image-classification",
+    ),
+    "diffseg": ModelFamily(
+        config=DiffSegConfig,
+        task_model=DiffSegForEditSegmentation,
+        base_model=None,
+        task_auto_class=AutoModelForSemanticSegmentation,
+        processor=ForgeryImageProcessor,
+        pipeline_tag="image-segmentation",
     ),
 }
 
