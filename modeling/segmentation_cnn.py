@@ -1,7 +1,8 @@
 """The two CNN baselines of DiffSeg30k: FCN-8s on VGG-16 and DeepLabv3+ on a ResNet, backbones from timm.
 
 FCN-8s: Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015.
-DeepLabv3+: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018;
+DeepLabv3+: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation",
+ECCV 2018;
 with plain 3x3 convolutions, as its ResNet variants in public use have, instead of separable ones.
 """
 
