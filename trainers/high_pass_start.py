@@ -1,7 +1,7 @@
 """A start for encoders without pre-trained weights: some filters of the first layer begin as high-pass filters.
 
-What an edit leaves behind are changes of a few grey levels from pixel to pixel. Random filters answer to brightness and
-edges instead, a hundred times as strongly, and small training sets do not teach them otherwise; filters that were
+What an edit leaves behind are changes of a few grey levels from pixel to pixel. Random filters answer to brightness
+and edges instead, a hundred times as strongly, and small training sets do not teach them otherwise; filters that were
 pre-trained on photographs do not need this. Not given in any of the papers, which all start from ImageNet weights.
 """
 
