@@ -1,6 +1,7 @@
 """One call: photograph in, `ForgeryReport` out. Command line, evaluation and Python users run this same code."""
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -125,10 +126,11 @@ class Analyzer:
         """Examine photographs as `analyze_many` does; one that fails becomes a `Failure` and the rest go on."""
         for window in self._windows(images):
             good = [(path, read) for path, read in window if isinstance(read, ReadImage)]
-            found = iter(self._examinations_or_errors([read.image for _, read in good]))
+            # taken out one by one, so that no map outlives its report
+            found = deque(self._examinations_or_errors([read.image for _, read in good]))
             for path, read in window:
                 if isinstance(read, ReadImage):
-                    yield self._result(path, read, next(found))
+                    yield self._result(path, read, found.popleft())
                 else:
                     yield Failure(path, str(read))
 

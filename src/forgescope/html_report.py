@@ -16,7 +16,8 @@ from .results import ResultsFolder, Row, write_whole
 
 THUMBNAIL_EDGE = 240
 THUMBNAIL_QUALITY = 80
-MASK_EDGE = 110
+# Two masks beside each other, with their borders and the gap, are as wide as a thumbnail.
+MASK_EDGE = 113
 VERDICTS = ("forged", "inconclusive", "authentic", "failed")
 
 STYLE = """
@@ -30,13 +31,14 @@ th{position:sticky;top:0;background:Canvas;white-space:nowrap}th button{all:unse
 th[data-kind] button::after{content:" \\2195";opacity:.4}
 th button:focus-visible{outline:2px solid}th[aria-sort=ascending] button::after{content:" \\25B2";opacity:1}
 th[aria-sort=descending] button::after{content:" \\25BC";opacity:1}
-th:nth-child(2),th:last-child{width:24%}table.wide th:nth-child(2),table.wide th:last-child{width:18%}
+th:nth-child(2),th:last-child{width:24%}
 td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.path{overflow-wrap:anywhere}
 img{display:block;max-width:240px;height:auto;border-radius:4px}
 .badge{padding:.1rem .55rem;border-radius:1rem;color:#fff;font-weight:600;white-space:nowrap}
 .forged{background:#b3261e}.inconclusive{background:#8a5a00}.authentic{background:#1f6f3f}.failed{background:#555}
 td ul{margin:0;padding-left:1.1rem}
-figure{margin:0 0 .4rem}figcaption{font-size:.85em}figure img{max-width:110px;border:1px solid var(--line)}
+.masks{display:flex;gap:10px}figure{margin:.4rem 0 0}figcaption{font-size:.85em}
+figure img{border:1px solid var(--line)}
 """
 
 SCRIPT = """
@@ -69,7 +71,7 @@ PAGE = """<!doctype html>
 <p>{count} photographs, examined by {model} in {precision}.</p>
 <p class="muted">{rule} {legend} A verdict is evidence, not proof.</p>
 <div class="filters">{filters}</div>
-<table{table_class}>
+<table>
 <thead><tr><th>Picture</th>{heads}<th>Notes</th></tr></thead>
 <tbody>
 {rows}
@@ -117,7 +119,6 @@ def write_html(results: ResultsFolder) -> Path:
         rule=html.escape(str(results.settings["rule"])),
         legend=f"{FORGED_LEGEND} {AI_LEGEND}" if with_ai else FORGED_LEGEND,
         filters=filters,
-        table_class=' class="wide"' if with_ai else "",
         heads=_heads(with_ai),
         rows="\n".join(_table_row(row, results.folder, with_ai) for row in rows),
     )
@@ -129,7 +130,7 @@ def _heads(with_ai: bool) -> str:
     if with_ai:
         columns.append(("AI-made share", "number"))
     heads = "".join(f'<th data-kind="{kind}"><button>{title}</button></th>' for title, kind in columns)
-    return heads + ("<th>Regions</th><th>Masks</th>" if with_ai else "<th>Regions</th>")
+    return f"{heads}<th>Regions</th>"
 
 
 def _verdict(row: Row) -> str:
@@ -142,7 +143,7 @@ def _table_row(row: Row, folder: Path, with_ai: bool) -> str:
     pictures = {"mask": row["mask"], "AI-made mask": row.get("ai_mask"), "overlay": row["overlay"]}
     links = " · ".join(_link(path, name, folder) for name, path in pictures.items() if path)
     cells = [
-        f"<td>{_thumbnail(row)}</td>",
+        f"<td>{_thumbnail(row)}{_masks(row)}</td>",
         f'<td class="path" data-key="{html.escape(row["path"])}">{_link(row["path"], row["path"], folder)}'
         + (f'<p class="muted">{links}</p></td>' if links else "</td>"),
         f'<td><span class="badge {verdict}">{verdict}</span></td>',
@@ -150,7 +151,6 @@ def _table_row(row: Row, folder: Path, with_ai: bool) -> str:
         _share(row["forged_fraction"]),
         *([_share(row.get("ai_fraction"))] if with_ai else []),
         f'<td class="number">{len(row.get("regions", ()))}</td>',
-        *([f"<td>{_mask(row['mask'], 'forged')}{_mask(row.get('ai_mask'), 'AI-made')}</td>"] if with_ai else []),
         f"<td>{_notes(row)}</td>",
     ]
     return f'<tr data-verdict="{verdict}">{"".join(cells)}</tr>'
@@ -186,10 +186,14 @@ def _thumbnail(row: Row) -> str:
     return _inline(picture, "jpeg", row["verdict"], quality=THUMBNAIL_QUALITY)
 
 
-def _mask(path: str | None, meaning: str) -> str:
-    """Reduced mask with its meaning below; empty where there is none."""
-    if not path:
+def _masks(row: Row) -> str:
+    """Both masks, reduced, where AI-made pixels have one of their own; else the overlay says enough."""
+    if not row.get("ai_mask"):
         return ""
+    return f'<div class="masks">{_mask(row["mask"], "forged")}{_mask(row["ai_mask"], "AI-made")}</div>'
+
+
+def _mask(path: str, meaning: str) -> str:
     try:
         with Image.open(path) as mask:
             mask.thumbnail((MASK_EDGE, MASK_EDGE))

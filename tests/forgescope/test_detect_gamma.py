@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -322,3 +323,23 @@ def test_a_folder_on_the_command_line(forgescope, checkpoint, photos, tmp_path, 
         lines = {line["path"].split("/")[-1]: line for line in csv.DictReader(file)}
     assert lines["large.png"]["ai_mask"] == rows["large.png"]["ai_mask"]
     assert float(lines["small.png"]["ai_fraction"]) == rows["small.png"]["ai_fraction"]
+
+
+@pytest.mark.slow
+def test_a_photograph_of_50_megapixels_stays_under_2_gb(checkpoint, photos, tmp_path):
+    photos[3].resize((8660, 5774)).save(tmp_path / "large.jpg", quality=92)
+    script = (
+        "import resource, sys\n"
+        "from forgescope.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    arguments = ["detect", tmp_path / "large.jpg", "--model", checkpoint, "--out", tmp_path / "out", "--tile", "512"]
+    run = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments), "--format", "html"], capture_output=True, text=True
+    )
+    assert "1 examined" in run.stdout, run.stderr
+    peak = int(re.search(r"peak (\d+)", run.stdout)[1]) * 1024
+    assert peak < 2e9, f"{peak / 1e9:.2f} GB"
+    for folder in ("masks", "ai_masks"):
+        assert Image.open(next((tmp_path / "out" / folder).iterdir())).size == (8660, 5774)

@@ -107,10 +107,9 @@ def test_ai_made_pixels_have_a_column_and_both_masks_are_shown(results, tmp_path
         "Forged share",
         "AI-made share",
         "Regions",
-        "Masks",
         "Notes",
     ]
-    assert [row.count("<td") for row in page.split("<tr data-verdict=")[1:]] == [9, 9, 9]
+    assert [row.count("<td") for row in page.split("<tr data-verdict=")[1:]] == [8, 8, 8]
     assert re.findall(r'data-key="([-\d.]+)">([\d.%]*)<', page)[:6] == [
         ("0.875", "0.875"),
         ("0.25", "25.00%"),
@@ -119,7 +118,7 @@ def test_ai_made_pixels_have_a_column_and_both_masks_are_shown(results, tmp_path
         ("0.0", "0.00%"),
         ("0.5", "50.00%"),
     ]
-    (mask,) = re.findall(r'data:image/png;base64,([^"]+)" width="55" height="110" alt="AI-made pixels"', page)
+    (mask,) = re.findall(r'data:image/png;base64,([^"]+)" width="56" height="113" alt="AI-made pixels"', page)
     assert Image.open(io.BytesIO(base64.b64decode(mask))).getextrema() == (255, 255)
     assert "<figure><em>no longer there</em><figcaption>forged</figcaption></figure>" in page
     assert "Red marks the pixels that the model takes for forged. Blue hatching with a blue outline" in page
