@@ -20,7 +20,19 @@ from .manipulation_config import FORMATS, LABELS, MASK_KINDS, TASKS, Drawn, Mani
 from .masks import draw_mask
 from .pasting import paste_regions
 
-__all__ = ["FORMATS", "LABELS", "MASK_KINDS", "TASKS", "Manipulation", "ManipulationConfig", "draw_task", "manipulate"]
+__all__ = [
+    "FORMATS",
+    "LABELS",
+    "MASK_KINDS",
+    "TASKS",
+    "Inpainter",
+    "Manipulation",
+    "ManipulationConfig",
+    "complete",
+    "draw_fill_mask",
+    "draw_task",
+    "manipulate",
+]
 
 Inpainter = Callable[[Image.Image, Image.Image], Image.Image]
 
@@ -79,7 +91,8 @@ def manipulate(
         The image, its masks, label and the drawn parameters.
 
     Raises:
-        ValueError: unknown task, missing donor, photograph too small, or an inpainter's image of another size.
+        ValueError: unknown task, missing donor, photograph too small, or an inpainter that fails or returns an image
+            of another size.
 
     Example:
         >>> rng = np.random.default_rng([seed, index])
@@ -100,11 +113,41 @@ def manipulate(
     else:
         image, mask, drawn = _inpaint(host, task == "inpainting_blended", config, rng, inpainter)
     parameters.update(drawn)
+    return complete(image, mask, task, parameters, config, rng)
+
+
+def complete(
+    image: np.ndarray,
+    mask: np.ndarray,
+    task: str,
+    parameters: Drawn,
+    config: ManipulationConfig,
+    rng: np.random.Generator,
+) -> Manipulation:
+    """Encode a made image and give it the label and the mask of generated pixels that Table 1 says.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) uint8, 1 = forged pixel.
+        task: one of `TASKS`.
+        parameters: what was drawn so far; what is drawn here comes on top.
+        config: format and final size.
+        rng: source of all randomness.
+    """
     ai_mask = {"inpainting": np.ones_like(mask), "inpainting_blended": mask}.get(task, np.zeros_like(mask))
     encoded, suffix, (mask, ai_mask), drawn = finish(image, [mask, ai_mask], config, rng)
-    parameters.update(drawn)
     decoded = Image.open(io.BytesIO(encoded)).convert("RGB")
-    return Manipulation(decoded, mask, ai_mask, LABELS[task], task, parameters, encoded, suffix)
+    return Manipulation(decoded, mask, ai_mask, LABELS[task], task, {**parameters, **drawn}, encoded, suffix)
+
+
+def draw_fill_mask(host: np.ndarray, config: ManipulationConfig, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    """Draw a region to fill in: (H, W) uint8 mask, objects with a margin around them, and the kind drawn."""
+    mask, kind = draw_mask(host, draw_weighted(config.fill_mask_weights, rng), config.fill_area, rng)
+    if kind == "object":
+        size = 2 * int(rng.integers(config.fill_dilation[0], config.fill_dilation[1] + 1)) + 1
+        grown = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+        mask = grown if grown.mean() <= config.fill_area[1] else mask
+    return mask, kind
 
 
 def _paste(
@@ -122,11 +165,7 @@ def _inpaint(
     host: np.ndarray, blended: bool, config: ManipulationConfig, rng: np.random.Generator, inpainter: Inpainter | None
 ) -> tuple[np.ndarray, np.ndarray, Drawn]:
     """Fill a region; the frame around it is the original when `blended`, else regenerated."""
-    mask, kind = draw_mask(host, draw_weighted(config.fill_mask_weights, rng), config.fill_area, rng)
-    if kind == "object":
-        size = 2 * int(rng.integers(config.fill_dilation[0], config.fill_dilation[1] + 1)) + 1
-        grown = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-        mask = grown if grown.mean() <= config.fill_area[1] else mask
+    mask, kind = draw_fill_mask(host, config, rng)
     drawn: Drawn = {"mask_kind": kind}
     if inpainter is not None:
         frame = _call_inpainter(inpainter, host, mask)
@@ -161,7 +200,10 @@ def _fill(
 
 
 def _call_inpainter(inpainter: Inpainter, host: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    result = inpainter(Image.fromarray(host), Image.fromarray(mask * 255))
+    try:
+        result = inpainter(Image.fromarray(host), Image.fromarray(mask * 255))
+    except Exception as error:  # a stranger's model raises any type, and a folder must go on
+        raise ValueError(f"the inpainter failed ({type(error).__name__}: {error})") from error
     frame = np.asarray(result.convert("RGB") if isinstance(result, Image.Image) else result)
     if frame.shape != host.shape or frame.dtype != np.uint8:
         raise ValueError(
