@@ -7,7 +7,7 @@ Parts below `data_dir`, or wherever an option of the same name says:
                               relative to it; train, val or test in its name is the split
     blended/*.csv             a manifest of the images with their untouched background pasted back
     cm_images/ cm_masks/ ...  TampCOCO (cm, sp, bcm, bcmc), anywhere, with `<subset>_COCO_<split>_list.txt` or without
-    manipulations/            a folder that `forgescope construct manipulations` made
+    manipulations/            a folder that `forgescope construct manipulations` or `construct inpainting` made
 
 COCO-Inpaint was announced and its layout is unknown, hence the manifest. Masks in manifests: 0 = untouched, any other
 value = forged; TampCOCO's: above 1 = forged. Table 1 of the paper calls copy-move and splicing real, since no network
@@ -22,9 +22,11 @@ from typing import Any, ClassVar
 
 import datasets
 
-from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, PaperCount, canonical_features
+from .corpus import CorpusBuilder, canonical_features
 from .features import LABEL_NAMES
 from .files import CorpusFiles
+from .format_alignment import AlignedConfig, aligned_image
+from .gamma_card import CARD
 from .gamma_parts import (
     TAMPCOCO_SUBSETS,
     LinePiece,
@@ -51,55 +53,9 @@ PLACES = {
     "manipulations": ("manipulations", ""),
 }
 
-CARD = CorpusCard(
-    title="GAMMA training mix",
-    description="Photographs of COCO, images of COCO-Inpaint as they come and with their untouched background pasted "
-    "back, and TampCOCO's copy-move and splicing, with a mask of every forged pixel and one of the AI-made pixels.",
-    homepage="",
-    licence="other",
-    terms="COCO's photographs stand under their Flickr owners' terms; TampCOCO is CC BY 4.0 by its publishers; the "
-    "terms of COCO-Inpaint are unverified, since no release was found.",
-    citation="""@misc{yan2025gamma,
-  title={GAMMA: Generalizable Alignment via Multi-task and Manipulation-Augmented Training for AI-Generated Image
-         Detection},
-  author={Yan, Haozhen and Hong, Yan and Lang, Suning and Zhan, Jiahui and Ji, Yikun and Gao, Yujie and Lan, Jun and
-          Zhu, Huijia and Wang, Weiqiang and Zhang, Jianfu},
-  year={2025}
-}
-@article{yan2025cocoinpaint,
-  title={COCO-Inpaint: A Benchmark for Image Inpainting Detection and Manipulation Localization},
-  author={Yan, Haozhen and Hong, Yan and Zhan, Jiahui and Ji, Yikun and Lan, Jun and Zhu, Huijia and Wang, Weiqiang and
-          Zhang, Jianfu},
-  journal={arXiv preprint arXiv:2504.18361},
-  year={2025}
-}
-@article{kwon2022learning,
-  title={Learning jpeg compression artifacts for image manipulation detection and localization},
-  author={Kwon, M.-J. and Nam, S.-H. and Yu, I.-J. and Lee, H.-K. and Kim, C.},
-  journal={IJCV},
-  volume={130},
-  number={8},
-  pages={1875--1895},
-  year={2022}
-}""",
-    labels="`label`, after Table 1 of the paper: inpainted and blended images are fake (1); photographs, and also "
-    "copy-move and splicing, are real (0), since no network made a pixel of them. `manipulation_mask` and `mask` "
-    "are the same: 1 = forged. `ai_mask`: 1 = made by a network; the whole frame if inpainted, the region if blended.",
-    paper_counts=tuple(
-        PaperCount("all", f"source={source}", value, "GAMMA, Table 1")
-        for source, value in (
-            ("coco", 117_266),
-            ("coco-inpaint", 258_266),
-            ("coco-blended", 258_266),
-            ("tampcoco-cm", 200_000),
-            ("tampcoco-sp", 200_000),
-        )
-    ),
-)
-
 
 @dataclass
-class GammaMixConfig(CorpusConfig):
+class GammaMixConfig(AlignedConfig):
     """Options of the mix.
 
     Args:
@@ -110,6 +66,8 @@ class GammaMixConfig(CorpusConfig):
         manipulations: folder of the manipulation engine.
         tampcoco_subsets: those of TampCOCO to take; the paper takes cm and sp.
         decode_images: False gives the files' own bytes in place of pixels, for work on compression traces.
+
+    `align_format` holds for fake images; of `manipulations`, whose real and fake images are stored alike, for all.
     """
 
     coco: str | None = None
@@ -125,7 +83,7 @@ class GammaMix(CorpusBuilder):
     """Rows: the canonical columns, then `manipulation_mask` (as `mask`), `ai_mask`, `task`, `model` and `mask_type`.
 
     `source` is `coco`, `coco-inpaint`, `coco-blended`, `tampcoco-` and a subset, or what metadata.jsonl says. `model`
-    and `mask_type` are the manifest's, None elsewhere.
+    and `mask_type` are the manifest's or metadata.jsonl's, None elsewhere.
     """
 
     BUILDER_CONFIG_CLASS = GammaMixConfig
@@ -264,11 +222,12 @@ class GammaMix(CorpusBuilder):
         if checked is None:
             return None
         image, size = checked
+        aligned = image if rule.label == "real" else aligned_image(image, name, self.config.align_format, notes)
         forged = read_mask(mask, rule.above, size, notes) if mask else constant_mask(size, 0)
-        if forged is None:
+        if forged is None or aligned is None:
             return None
         ai = {"none": constant_mask(size, 0), "mask": forged, "frame": constant_mask(size, 1)}[rule.ai]
-        return mix_row(image, rule.label, forged, ai, name, source, rule.task)
+        return mix_row(aligned, rule.label, forged, ai, name, source, rule.task)
 
     def _engine_row(
         self, files: CorpusFiles, piece: LinePiece, record: dict[str, Any], where: str, notes: Notes
@@ -294,10 +253,12 @@ class GammaMix(CorpusBuilder):
             else constant_mask(size, 0)
             for field, value in named.items()
         ]
-        if masks[0] is None or masks[1] is None:
+        aligned = aligned_image(image, name, self.config.align_format, notes)
+        if masks[0] is None or masks[1] is None or aligned is None:
             return None
         row_id, source = str(record.get("id") or name), str(record.get("source") or piece.source)
-        return mix_row(image, str(label), masks[0], masks[1], row_id, source, task)
+        row = mix_row(aligned, str(label), masks[0], masks[1], row_id, source, task)
+        return {**row, "model": record.get("model") or None, "mask_type": record.get("mask_type") or None}
 
 
 __all__ = ["CARD", "GammaMix", "GammaMixConfig"]

@@ -2,7 +2,7 @@
 
 Layout, as the extracted archives give it: `<generator>/imagenet_*/{train,val}/{ai,nature}/<file>`. Alphabetical class
 numbers would make `ai` 0; here `label` is `fake` for `ai`. Photographs are JPEG and generated images PNG: whoever
-trains on them as they are teaches a detector the file format (GAMMA aligns both at JPEG 96).
+trains on them as they are teaches a detector the file format. `align_format=96` stores both as JPEG, as GAMMA does.
 """
 
 import re
@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import datasets
 
-from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, canonical_features, cut_into_pieces
+from .corpus import CorpusBuilder, CorpusCard, canonical_features, cut_into_pieces
+from .format_alignment import AlignedConfig, aligned_rows
 from .notes import Notes
 from .pixels import checked_image, is_image_name
 
@@ -52,7 +53,8 @@ CARD = CorpusCard(
 class GenImage(CorpusBuilder):
     """Rows: `image`, `label`, `mask` (None), `id` (file name below `data_dir`), `source` (generator)."""
 
-    BUILDER_CONFIGS: ClassVar[list[datasets.BuilderConfig]] = [CorpusConfig(name="default")]
+    BUILDER_CONFIG_CLASS = AlignedConfig
+    BUILDER_CONFIGS: ClassVar[list[datasets.BuilderConfig]] = [AlignedConfig(name="default")]
     CARD = CARD
     EXPECTED = "folders <generator>/imagenet_*/{train,val}/{ai,nature}, extracted from GenImage's archives"
 
@@ -82,7 +84,8 @@ class GenImage(CorpusBuilder):
         for name in piece:
             checked = checked_image(self.files, name, notes, self.config.verify_images)
             if checked is not None:
-                yield {"image": checked[0], "mask": None, **self.facts(name)}
+                row = {"image": checked[0], "mask": None, **self.facts(name)}
+                yield from aligned_rows(row, self.config.align_format, notes)
 
 
 __all__ = ["CARD", "GenImage"]

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 import datasets
 
-from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, PaperCount, canonical_features, cut_into_pieces
+from .corpus import CorpusBuilder, CorpusCard, PaperCount, canonical_features, cut_into_pieces
+from .format_alignment import AlignedConfig, aligned_rows
 from .notes import Notes
 from .pixels import checked_image, is_image_name
 
@@ -45,7 +46,8 @@ class GPTImgEval(CorpusBuilder):
     `geneval` reads the images of GenEval, `all` every image that is there.
     """
 
-    BUILDER_CONFIGS: ClassVar[list[datasets.BuilderConfig]] = [CorpusConfig(name=name) for name in CONFIGS]
+    BUILDER_CONFIG_CLASS = AlignedConfig
+    BUILDER_CONFIGS: ClassVar[list[datasets.BuilderConfig]] = [AlignedConfig(name=name) for name in CONFIGS]
     DEFAULT_CONFIG_NAME = "geneval"
     CARD = CARD
     EXPECTED = "GenEval.zip, or a folder GenEval unpacked from it"
@@ -75,7 +77,8 @@ class GPTImgEval(CorpusBuilder):
         for name in piece:
             checked = checked_image(self.files, name, notes, self.config.verify_images)
             if checked is not None:
-                yield {"image": checked[0], "mask": None, **self.facts(name)}
+                row = {"image": checked[0], "mask": None, **self.facts(name)}
+                yield from aligned_rows(row, self.config.align_format, notes)
 
     def _part(self, name: str) -> str:
         """Benchmark that a file belongs to: the outermost folder named after one, else the outermost folder."""

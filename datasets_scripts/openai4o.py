@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import datasets
 
-from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, canonical_features, cut_into_pieces
+from .corpus import CorpusBuilder, CorpusCard, canonical_features, cut_into_pieces
+from .format_alignment import AlignedConfig, aligned_rows
 from .notes import Notes
 from .parquet_rows import cell_bytes, parquet_columns, parquet_rows
 from .pixels import checked_bytes
@@ -43,7 +44,7 @@ CARD = CorpusCard(
 
 
 @dataclass
-class OpenAI4oConfig(CorpusConfig):
+class OpenAI4oConfig(AlignedConfig):
     """Options of the comparisons.
 
     Args:
@@ -121,7 +122,8 @@ class OpenAI4o(CorpusBuilder):
                     data = cell_bytes(row[f"image{item.side}"]) or b""
                     checked = checked_bytes(data, facts["id"], notes, self.config.verify_images)
                     if checked is not None:
-                        yield {"image": checked[0], "mask": None, "prompt": row["prompt"], **facts}
+                        found = {"image": checked[0], "mask": None, "prompt": row["prompt"], **facts}
+                        yield from aligned_rows(found, self.config.align_format, notes)
 
     def _tables(self, notes: Notes) -> list[str]:
         """Parquet files that have the columns."""

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import datasets
 
-from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, PaperCount, canonical_features, cut_into_pieces
+from .corpus import CorpusBuilder, CorpusCard, PaperCount, canonical_features, cut_into_pieces
+from .format_alignment import AlignedConfig, aligned_rows
 from .json_text import read_json_list
 from .notes import Notes
 from .pixels import checked_image, is_image_name
@@ -51,7 +52,8 @@ class ShareGPT4o(CorpusBuilder):
     `text_and_image_to_image` adds `originals`, the images that the prompt speaks of.
     """
 
-    BUILDER_CONFIGS: ClassVar[list[datasets.BuilderConfig]] = [CorpusConfig(name=name) for name in LISTED]
+    BUILDER_CONFIG_CLASS = AlignedConfig
+    BUILDER_CONFIGS: ClassVar[list[datasets.BuilderConfig]] = [AlignedConfig(name=name) for name in LISTED]
     DEFAULT_CONFIG_NAME = "text_to_image"
     CARD = CARD
     EXPECTED = "text_to_image.json with text_to_image_part_*.tar (or the two of text_and_image_to_image) beside it"
@@ -109,11 +111,11 @@ class ShareGPT4o(CorpusBuilder):
             checked = checked_image(self.files, item.name, notes, self.config.verify_images)
             if checked is None:
                 continue
-            row = {"image": checked[0], "mask": None, "prompt": item.prompt, **self.facts(item)}
+            row: dict[str, Any] = {"image": checked[0], "mask": None, "prompt": item.prompt, **self.facts(item)}
             if self.config.name == "text_and_image_to_image":
                 read = [checked_image(self.files, name, notes, self.config.verify_images) for name in item.originals]
                 row["originals"] = [one[0] for one in read if one is not None]
-            yield row
+            yield from aligned_rows(row, self.config.align_format, notes)
 
     def _by_path(self) -> dict[str, str]:
         """Last folder and name of each image -> its name in the corpus; folders of the other part are left out."""

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import datasets
 
-from .corpus import CorpusBuilder, CorpusCard, CorpusConfig, PaperCount, canonical_features, cut_into_pieces
+from .corpus import CorpusBuilder, CorpusCard, PaperCount, canonical_features, cut_into_pieces
+from .format_alignment import AlignedConfig, aligned_rows
 from .notes import Notes
 from .pixels import checked_image, is_image_name
 
@@ -48,7 +49,8 @@ class _Item(NamedTuple):
 class SynthWildX(CorpusBuilder):
     """Rows: `image`, `label`, `mask` (None), `id` (file name), `source` (`typ`), `url` (None without a list)."""
 
-    BUILDER_CONFIGS: ClassVar[list[datasets.BuilderConfig]] = [CorpusConfig(name="default")]
+    BUILDER_CONFIG_CLASS = AlignedConfig
+    BUILDER_CONFIGS: ClassVar[list[datasets.BuilderConfig]] = [AlignedConfig(name="default")]
     CARD = CARD
     EXPECTED = f"{LIST_NAME} with the downloaded files beside it, or folders {', '.join(KINDS)}"
 
@@ -71,7 +73,8 @@ class SynthWildX(CorpusBuilder):
         for item in piece:
             checked = checked_image(self.files, item.name, notes, self.config.verify_images)
             if checked is not None:
-                yield {"image": checked[0], "mask": None, "url": item.url, **self.facts(item)}
+                row = {"image": checked[0], "mask": None, "url": item.url, **self.facts(item)}
+                yield from aligned_rows(row, self.config.align_format, notes)
 
     def _listed(self, list_name: str, notes: Notes) -> list[_Item]:
         by_own_name: dict[str, list[str]] = {}
