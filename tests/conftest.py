@@ -3,12 +3,16 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# helper modules of all tests are imported by name: `from tiny_diffusion import tiny_inpainting_pipeline`; this folder
+# itself must not be on the path, for tests/forgescope would hide the package
+sys.path.append(str(Path(__file__).parent / "helpers"))
 
 # read at import by huggingface_hub, datasets and torch, so set before any test module is collected
 HF_HOME = tempfile.mkdtemp(prefix="forgescope-tests-")

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,34 @@ def make_photo(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
         cv2.ellipse(picture, centre, axes, int(rng.integers(180)), 0, 360, rng.integers(0, 256, 3).tolist(), -1)
     texture = rng.normal(0, 8, picture.shape)
     return Image.fromarray(np.clip(picture + texture, 0, 255).astype(np.uint8))
+
+
+def folder_digest(folder: Path) -> dict[str, str]:
+    """Hash of every file below a folder, by name."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="session")
+def digest():
+    return folder_digest
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline():
+    from tiny_diffusion import tiny_inpainting_pipeline
+
+    return tiny_inpainting_pipeline()
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline_folder(tiny_pipeline, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline") / "tiny-inpainting"
+    tiny_pipeline.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forgescope.cli import construct_inpainting
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -59,3 +61,6 @@ def read_photo(path: Path) -> "Image":
     from forgescope.reading import read_image
 
     return read_image(path).image
+
+
+app.command("inpainting")(construct_inpainting.inpainting)
