@@ -217,7 +217,7 @@ class ForgeryImageProcessor(TorchvisionBackend):
 
     def _upsampled_logits(self, logits: torch.Tensor, target_size: tuple[int, int]) -> torch.Tensor:
         """Bring the logits (C, h, w) of one image to its size, bilinear; padding is cropped away."""
-        target = tuple(int(edge) for edge in target_size)
+        target = int(target_size[0]), int(target_size[1])
         if self.do_resize:
             grid = shown = target
         else:

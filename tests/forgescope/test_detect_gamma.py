@@ -15,6 +15,9 @@ from transformers.utils import logging as transformers_logging
 
 from forgescope.analyze import Analyzer, Failure
 from forgescope.cli import main
+from forgescope.evaluation.evaluator import Evaluator, Example
+from forgescope.evaluation.rows import result_rows
+from forgescope.evaluation.rules import SegmentationRule
 from forgescope.modeling.configuration_gamma import GammaConfig
 from forgescope.modeling.modeling_gamma import GammaForDetection
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
@@ -323,6 +326,23 @@ def test_a_folder_on_the_command_line(forgescope, checkpoint, photos, tmp_path, 
         lines = {line["path"].split("/")[-1]: line for line in csv.DictReader(file)}
     assert lines["large.png"]["ai_mask"] == rows["large.png"]["ai_mask"]
     assert float(lines["small.png"]["ai_fraction"]) == rows["small.png"]["ai_fraction"]
+
+
+def test_an_evaluation_takes_the_score_of_the_classifier_and_the_pixels_of_the_map(checkpoint, photos, tmp_path):
+    mask = np.zeros((200, 300), np.uint8)
+    mask[50:150, 80:200] = 1
+    examples = [Example(photos[3], mask, name="altered"), Example(photos[5], name="plain")]
+    analyzer = Analyzer(checkpoint)
+    result = Evaluator(analyzer.examine, [SegmentationRule(metrics=("iou",))]).run(examples)
+    found = analyzer.examine([photos[3], photos[5]])
+    assert [record.score for record in result.records] == pytest.approx([one.score for one in found], abs=1e-5)
+    (row,) = [row for row in result_rows(result, "custom", resamples=0) if row.metric == "pixel_iou"]
+    marked = found[0].probability_map >= 0.5
+    assert row.value == pytest.approx((marked & (mask > 0)).sum() / (marked | (mask > 0)).sum(), abs=1e-3)
+    bare = Analyzer(make_checkpoint(tmp_path, use_manipulation_head=False, use_ai_head=False))
+    result = Evaluator(bare.examine, [SegmentationRule(metrics=("iou",))]).run(examples)
+    assert [record.pixels for record in result.records] == [None, None]
+    assert not result.skipped
 
 
 @pytest.mark.slow
