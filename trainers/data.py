@@ -83,7 +83,7 @@ class EpochCallback(TrainerCallback):
         dataset: Gets `set_epoch(epoch)`.
     """
 
-    def __init__(self, dataset: ForgeryDataset):
+    def __init__(self, dataset: Any):
         self.dataset = dataset
 
     def on_epoch_begin(

@@ -1,11 +1,15 @@
-"""Recipes: the hyper-parameters of a paper as one YAML file, refused when a key is unknown."""
+"""Recipes: the hyper-parameters of a paper as one YAML file, refused when a key is unknown.
+
+A paper's ablations are named changes to its recipe, all in one file `<family>_ablations.yaml`.
+"""
 
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -14,6 +18,8 @@ from transformers import TrainingArguments
 from .augmentation import AugmentationConfig
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
+ABLATIONS_SUFFIX = "_ablations"
+Sections = dict[str, dict[str, Any]]
 # YAML 1.1 reads 1e-4 as a text; people write it nevertheless.
 SCIENTIFIC_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
@@ -26,24 +32,43 @@ class Recipe:
         name: Name or file of the recipe.
         model: Fields of the model's configuration.
         processor: Attributes of the image processor.
-        augmentation: What happens to training images.
+        augmentation: What happens to training images: `AugmentationConfig`, or the class that the model's trainer has.
         training: Fields of `transformers.TrainingArguments`.
+        data: Which images, crops and labels, where the model's trainer has such settings.
+        early_stopping: When to stop, likewise.
     """
 
     name: str
     model: dict[str, Any] = field(default_factory=dict)
     processor: dict[str, Any] = field(default_factory=dict)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    augmentation: Any = field(default_factory=AugmentationConfig)
     training: dict[str, Any] = field(default_factory=dict)
+    data: Any = None
+    early_stopping: Any = None
 
 
 def available_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
-    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
+    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml") if not path.stem.endswith(ABLATIONS_SUFFIX))
+
+
+def available_ablations(family: str) -> dict[str, Sections]:
+    """Ablations of a paper: their names, in the order of its tables, and the values that each of them changes.
+
+    Args:
+        family: Model type, such as `gamma`.
+    """
+    text = (RECIPE_FOLDER / f"{family}{ABLATIONS_SUFFIX}.yaml").read_text(encoding="utf-8")
+    return {name: _with_numbers(sections) for name, sections in yaml.safe_load(text).items()}
 
 
 def load_recipe(
-    name_or_path: str, model_keys: Iterable[str], processor_keys: Iterable[str], overrides: Iterable[str] = ()
+    name_or_path: str,
+    model_keys: Iterable[str],
+    processor_keys: Iterable[str],
+    overrides: Iterable[str] = (),
+    settings: Mapping[str, type] = MappingProxyType({"augmentation": AugmentationConfig}),
+    changes: Sections | None = None,
 ) -> Recipe:
     """Read a recipe and check every key.
 
@@ -52,33 +77,35 @@ def load_recipe(
         model_keys: Fields that the model's configuration knows.
         processor_keys: Attributes that the image processor knows.
         overrides: `section.key=value` texts that replace single values; the value is YAML.
+        settings: Sections that become a dataclass, and which.
+        changes: Values that replace those of the recipe before the overrides do, such as those of an ablation.
 
     Returns:
         The recipe.
 
     Raises:
-        ValueError: For a missing recipe, broken YAML, an unknown section or key, or a malformed override.
+        ValueError: For a missing recipe, broken YAML, an unknown section or key, a malformed override, or a value
+            that its section refuses.
     """
     sections = _read_sections(name_or_path)
+    for section, values in (changes or {}).items():
+        sections[section] = sections.get(section, {}) | values
     for override in overrides:
         _apply_override(sections, override)
     known = {
         "model": set(model_keys),
         "processor": set(processor_keys),
-        "augmentation": {entry.name for entry in dataclasses.fields(AugmentationConfig)},
         "training": {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init},
+        **{section: {entry.name for entry in dataclasses.fields(kind)} for section, kind in settings.items()},
     }
     _refuse_unknown(name_or_path, "", sections, known)
     for section, values in sections.items():
         _refuse_unknown(name_or_path, f"{section}.", values, known[section])
-    augmentation: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in sections.pop("augmentation", {}).items()
-    }
-    return Recipe(name=name_or_path, augmentation=AugmentationConfig(**augmentation), **sections)
+    built = {name: _build(name_or_path, name, kind, sections.pop(name, {})) for name, kind in settings.items()}
+    return Recipe(name=name_or_path, **sections, **built)
 
 
-def _read_sections(name_or_path: str) -> dict[str, dict[str, Any]]:
+def _read_sections(name_or_path: str) -> Sections:
     path = RECIPE_FOLDER / f"{name_or_path}.yaml"
     if not path.is_file():
         path = Path(name_or_path)
@@ -90,10 +117,22 @@ def _read_sections(name_or_path: str) -> dict[str, dict[str, Any]]:
         raise ValueError(f"recipe {path} is no YAML file: {error}") from error
     if not isinstance(sections, dict) or not all(isinstance(values, dict) for values in sections.values()):
         raise ValueError(f"recipe {path} must hold sections of `key: value` lines (model, processor, ...)")
+    return _with_numbers(sections)
+
+
+def _with_numbers(sections: Sections) -> Sections:
     return {section: {key: _number(value) for key, value in values.items()} for section, values in sections.items()}
 
 
-def _apply_override(sections: dict[str, dict[str, Any]], override: str) -> None:
+def _build(recipe: str, section: str, kind: type, values: dict[str, Any]) -> Any:
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    try:
+        return kind(**values)
+    except TypeError as error:  # a text where a number is compared
+        raise ValueError(f"recipe {recipe}: a value of section {section} has the wrong type ({error})") from error
+
+
+def _apply_override(sections: Sections, override: str) -> None:
     key, separator, text = override.partition("=")
     section, dot, name = key.partition(".")
     if not separator or not dot:

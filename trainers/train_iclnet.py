@@ -1,15 +1,11 @@
 """Train ICL-Net from a recipe: data folder in, checkpoint with image processor out."""
 
 import dataclasses
-import json
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import PretrainedConfig, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import PretrainedConfig, set_seed
 
 from forgescope.datasets_scripts.features import load_forgery_folder
 from forgescope.modeling.configuration_iclnet import ICLNetConfig
@@ -19,6 +15,7 @@ from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 from .data import EpochCallback, ForgeryCollator, ForgeryDataset
 from .recipe import Recipe, load_recipe
 from .trainer_iclnet import ICLNetTrainer
+from .training_run import change_losses, run_training, training_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -68,29 +65,9 @@ def build_model(recipe: Recipe, base: str | None = None) -> ICLNetForForgerySegm
         return ICLNetForForgerySegmentation.from_segformer(base, ICLNetConfig(**recipe.model))
     if model_type == "iclnet":
         config = ICLNetConfig.from_pretrained(base)
-        _apply_losses(config, recipe)
+        change_losses(config, recipe, LOSS_FIELDS)
         return ICLNetForForgerySegmentation.from_pretrained(base, config=config, dtype="float32")
     raise ValueError(f"{base} is a checkpoint of type {model_type!r}; expected segformer or iclnet")
-
-
-def _apply_losses(config: ICLNetConfig, recipe: Recipe) -> None:
-    """Let the recipe change the losses of a checkpoint; its architecture must be the checkpoint's."""
-    settings = json.loads(config.to_json_string(use_diff=False))
-    for key, wanted in json.loads(json.dumps(recipe.model)).items():
-        if key in LOSS_FIELDS:
-            setattr(config, key, wanted)
-        elif not _agrees(wanted, settings[key]):
-            raise ValueError(
-                f"recipe {recipe.name} asks for another network than the checkpoint's: model.{key} differs; leave it "
-                "out, or start from a SegFormer checkpoint"
-            )
-
-
-def _agrees(wanted: Any, setting: Any) -> bool:
-    """Whether a setting is the wanted one; of a section, only the keys that are wanted count."""
-    if isinstance(wanted, dict):
-        return all(_agrees(value, setting.get(key)) for key, value in wanted.items())
-    return wanted == setting
 
 
 def build_trainer(
@@ -108,10 +85,7 @@ def build_trainer(
     Returns:
         A trainer, ready for `train()`.
     """
-    settings = {"dataloader_pin_memory": torch.accelerator.is_available()} | recipe.training | training
-    arguments = TrainingArguments(
-        output_dir=output_dir, remove_unused_columns=False, label_names=["labels"], **settings
-    )
+    arguments = training_arguments(recipe, output_dir, ["labels"], **training)
     set_seed(arguments.seed)  # before the model draws its weights
     processor = ForgeryImageProcessor(**recipe.processor)
     augmentation = recipe.augmentation
@@ -148,17 +122,4 @@ def train(
     Raises:
         ValueError: If `output_dir` holds checkpoints and `resume` is off, or holds none and it is on.
     """
-    last = get_last_checkpoint(output_dir) if Path(output_dir).is_dir() else None
-    if last is not None and not resume:
-        raise ValueError(f"{output_dir} holds checkpoints of an earlier run; go on with --resume, or choose another")
-    if last is None and resume:
-        raise ValueError(f"nothing to resume: {output_dir} holds no checkpoint")
-    trainer = build_trainer(data_dir, recipe, output_dir, base, **training)
-    trainer.train(resume_from_checkpoint=last)
-    metrics = trainer.evaluate()
-    trainer.save_model()
-    trainer.save_state()
-    if trainer.is_world_process_zero():
-        (Path(output_dir) / "eval_results.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    trainer.accelerator.end_training()
-    return metrics
+    return run_training(lambda: build_trainer(data_dir, recipe, output_dir, base, **training), output_dir, resume)

@@ -1,64 +1,29 @@
-"""A small folder of forged images, the tiny model, and a short recipe."""
+"""Small folders of forged images, tiny models and short recipes; helper modules beside the tests import by name."""
 
-import json
+import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-TINY = {
-    "encoder_config": {
-        "depths": [1, 1, 1, 1],
-        "hidden_sizes": [8, 16, 24, 32],
-        "num_attention_heads": [1, 2, 3, 4],
-        "sr_ratios": [4, 2, 1, 1],
-        "drop_path_rate": 0.0,
-    },
-    "head_hidden_sizes": [16, 16, 8, 8],
+sys.path.insert(0, str(Path(__file__).parent))
+
+from training_runs import SHORT, write_folder, write_gamma_folder
+
+ENCODER = {
+    "depths": [1, 1, 1, 1],
+    "hidden_sizes": [8, 16, 24, 32],
+    "num_attention_heads": [1, 2, 3, 4],
+    "sr_ratios": [4, 2, 1, 1],
+    "drop_path_rate": 0.0,
 }
-SHORT = {
-    "optim": "adamw_torch",
-    "learning_rate": 1e-3,
-    "lr_scheduler_type": "constant",
-    "per_device_train_batch_size": 4,
-    "per_device_eval_batch_size": 4,
-    "max_steps": 6,
-    "logging_steps": 1,
-    "save_strategy": "no",
-    "eval_strategy": "no",
-    "dataloader_num_workers": 0,
-    "report_to": "none",
-    "use_cpu": True,
-    "seed": 3,
+TINY = {"encoder_config": ENCODER, "head_hidden_sizes": [16, 16, 8, 8]}
+TINY_GAMMA = {
+    "encoder_config": ENCODER,
+    "decoder_hidden_size": 16,
+    "num_attention_heads": 2,
+    "decoder_dropout": 0.0,
+    "cross_attention_tokens": "spatial",
 }
-
-
-def write_folder(folder, count: int, size: int = 64) -> None:
-    """Noise images; forged ones hold a flat square. Every fourth is authentic."""
-    (folder / "images").mkdir(parents=True)
-    (folder / "masks").mkdir()
-    rng = np.random.default_rng(0)
-    rows = []
-    for index in range(count):
-        pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
-        mask = np.zeros((size, size), np.uint8)
-        if index % 4:
-            top, left = rng.integers(0, size // 2, 2)
-            mask[top : top + size // 3, left : left + size // 3] = 255
-            pixels[mask > 0] = 128
-        Image.fromarray(pixels).save(folder / f"images/{index}.png")
-        Image.fromarray(mask).save(folder / f"masks/{index}.png")
-        rows.append(
-            {
-                "file_name": f"images/{index}.png",
-                "mask_file_name": f"masks/{index}.png",
-                "label": 0,
-                "task": "splicing" if index % 4 else "authentic",
-                "id": str(index),
-                "source": "test",
-            }
-        )
-    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +32,15 @@ def forgery_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("forgeries")
     write_folder(folder / "train", 16)
     write_folder(folder / "validation", 7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gamma_folder(tmp_path_factory):
+    """The same with GAMMA's five kinds and both masks: 16 and 7 images of 80 x 80 pixels."""
+    folder = tmp_path_factory.mktemp("gamma")
+    write_gamma_folder(folder / "train", 16, size=80)
+    write_gamma_folder(folder / "validation", 7, size=80)
     return folder
 
 
@@ -82,4 +56,22 @@ def tiny_recipe():
         processor={"size": {"height": 64, "width": 64}},
         augmentation=AugmentationConfig(flip_probability=0.5),
         training=dict(SHORT),
+    )
+
+
+@pytest.fixture
+def tiny_gamma_recipe():
+    """A recipe for a tiny GAMMA on crops of 64 x 64 pixels with the paper's augmentation; all images are an epoch."""
+    from forgescope.trainers.augmentation_cnndetection import CNNDetectionAugmentation
+    from forgescope.trainers.recipe import Recipe
+    from forgescope.trainers.rows_gamma import GammaDataConfig
+    from forgescope.trainers.train_gamma import EarlyStopping
+
+    return Recipe(
+        name="tiny",
+        model=TINY_GAMMA,
+        augmentation=CNNDetectionAugmentation(),
+        training=dict(SHORT),
+        data=GammaDataConfig(crop_size=64, epoch_fraction=1.0),
+        early_stopping=EarlyStopping(patience=None),
     )

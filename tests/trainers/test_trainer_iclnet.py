@@ -1,28 +1,15 @@
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import yaml
-from safetensors.torch import load_file
+from training_runs import assert_equal_weights, run_command_line, weights_of, write_recipe
 from transformers import EvalPrediction
 
 from forgescope.trainers.train_iclnet import build_trainer, train
 from forgescope.trainers.trainer_iclnet import image_counts, pooled_metrics
-
-
-def weights_of(folder):
-    return load_file(os.path.join(folder, "model.safetensors"))
-
-
-def assert_equal_weights(first, second, tolerance=0.0):
-    assert first.keys() == second.keys()
-    for name in first:
-        assert (first[name] - second[name]).abs().max().item() <= tolerance, name
 
 
 def test_counts_equal_a_loop_and_skip_ignored_pixels():
@@ -123,34 +110,23 @@ def test_gradient_accumulation_equals_one_large_batch(forgery_folder, tiny_recip
     assert_equal_weights(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"), tolerance=1e-6)
 
 
-def run_command_line(*arguments, processes=1):
-    launcher = [sys.executable, "-m"]
-    if processes > 1:
-        launcher += ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [*launcher, "forgescope", "train", "iclnet", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def write_recipe(recipe, path, **training):
-    augmentation = {"flip_probability": 0.5}
-    sections = {
-        "model": recipe.model,
-        "processor": recipe.processor,
-        "augmentation": augmentation,
-        "training": recipe.training | training,
-    }
-    path.write_text(yaml.safe_dump(sections))
-    return str(path)
+def recipe_file(recipe, path, **training):
+    return write_recipe(
+        path,
+        model=recipe.model,
+        processor=recipe.processor,
+        augmentation={"flip_probability": 0.5},
+        training=recipe.training | training,
+    )
 
 
 def test_two_processes_equal_one(forgery_folder, tiny_recipe, tmp_path):
     steps = {"max_steps": 3, "optim": "sgd", "learning_rate": 0.01}
-    one = write_recipe(tiny_recipe, tmp_path / "one.yaml", per_device_train_batch_size=8, **steps)
-    two = write_recipe(tiny_recipe, tmp_path / "two.yaml", per_device_train_batch_size=4, **steps)
+    one = recipe_file(tiny_recipe, tmp_path / "one.yaml", per_device_train_batch_size=8, **steps)
+    two = recipe_file(tiny_recipe, tmp_path / "two.yaml", per_device_train_batch_size=4, **steps)
     common = ("--data", str(forgery_folder))
     for recipe, output, processes in ((one, tmp_path / "one", 1), (two, tmp_path / "two", 2)):
-        run = run_command_line(*common, "--recipe", recipe, "--output", str(output), processes=processes)
+        run = run_command_line("iclnet", *common, "--recipe", recipe, "--output", str(output), processes=processes)
         assert run.returncode == 0, run.stderr[-2000:]
     assert_equal_weights(weights_of(tmp_path / "one"), weights_of(tmp_path / "two"), tolerance=2e-6)
     results = [json.loads((tmp_path / name / "eval_results.json").read_text()) for name in ("one", "two")]
@@ -182,7 +158,7 @@ def test_an_earlier_run_is_not_overwritten(forgery_folder, tiny_recipe, tmp_path
 
 
 def test_command_line_errors_are_one_line(tmp_path):
-    run = run_command_line("--data", str(tmp_path / "missing"), "--output", str(tmp_path / "out"))
+    run = run_command_line("iclnet", "--data", str(tmp_path / "missing"), "--output", str(tmp_path / "out"))
     assert run.returncode == 2
     assert "Traceback" not in run.stderr
     assert run.stderr.strip().splitlines()[-1].startswith("error: ")

@@ -1,0 +1,89 @@
+"""What the training of every model does: arguments, fine-tuning of a checkpoint, resume, and what is saved."""
+
+import json
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from .recipe import Recipe
+
+
+def training_arguments(recipe: Recipe, output_dir: str, label_names: list[str], **training: Any) -> TrainingArguments:
+    """Arguments of a run.
+
+    Args:
+        recipe: Its `training` section.
+        output_dir: Where checkpoints go.
+        label_names: Inputs of the model that are labels.
+        **training: Fields of `TrainingArguments` that win over the recipe.
+
+    Raises:
+        ValueError: For workers that persist, which would draw the first epoch's crops again and again.
+    """
+    settings = {"dataloader_pin_memory": torch.accelerator.is_available()} | recipe.training | training
+    if settings.get("dataloader_persistent_workers"):
+        raise ValueError("training.dataloader_persistent_workers must be off: workers learn the epoch when they start")
+    return TrainingArguments(output_dir=output_dir, remove_unused_columns=False, label_names=label_names, **settings)
+
+
+def change_losses(config: PretrainedConfig, recipe: Recipe, loss_fields: Collection[str]) -> None:
+    """Let a recipe change the losses of a checkpoint that is fine-tuned.
+
+    Args:
+        config: The checkpoint's; changed in place.
+        recipe: Its `model` section.
+        loss_fields: Fields that it may change; everything else is the checkpoint's architecture.
+
+    Raises:
+        ValueError: If the recipe asks for another network.
+    """
+    settings = json.loads(config.to_json_string(use_diff=False))
+    for key, wanted in json.loads(json.dumps(recipe.model)).items():
+        if key in loss_fields:
+            setattr(config, key, wanted)
+        elif not _agrees(wanted, settings[key]):
+            raise ValueError(
+                f"recipe {recipe.name} asks for another network than the checkpoint's: model.{key} differs; leave it "
+                "out, or start from a SegFormer checkpoint"
+            )
+
+
+def run_training(build: Callable[[], Trainer], output_dir: str, resume: bool = False) -> dict[str, float]:
+    """Train, keep the best weights, and save model and image processor into `output_dir`.
+
+    Args:
+        build: Makes the trainer.
+        output_dir: Its output folder; gets the final checkpoint, `trainer_state.json` and `eval_results.json`.
+        resume: Go on from the last checkpoint in `output_dir`.
+
+    Returns:
+        Metrics of the last evaluation, with the prefix `eval_`.
+
+    Raises:
+        ValueError: If `output_dir` holds checkpoints and `resume` is off, or holds none and it is on.
+    """
+    last = get_last_checkpoint(output_dir) if Path(output_dir).is_dir() else None
+    if last is not None and not resume:
+        raise ValueError(f"{output_dir} holds checkpoints of an earlier run; go on with --resume, or choose another")
+    if last is None and resume:
+        raise ValueError(f"nothing to resume: {output_dir} holds no checkpoint")
+    trainer = build()
+    trainer.train(resume_from_checkpoint=last)
+    metrics = trainer.evaluate()
+    trainer.save_model()
+    trainer.save_state()
+    if trainer.is_world_process_zero():
+        (Path(output_dir) / "eval_results.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    trainer.accelerator.end_training()
+    return metrics
+
+
+def _agrees(wanted: Any, setting: Any) -> bool:
+    """Whether a setting is the wanted one; of a section, only the keys that are wanted count."""
+    if isinstance(wanted, dict):
+        return all(_agrees(value, setting.get(key)) for key, value in wanted.items())
+    return wanted == setting
