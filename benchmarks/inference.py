@@ -174,10 +174,9 @@ def compare_folder(
     print_rows(f"folder of {len(photos)}", seconds, notes, per=len(photos))
 
 
-def describe_machine(arguments: argparse.Namespace) -> str:
+def describe_machine(arguments: argparse.Namespace, network: str) -> str:
     """One line on what the numbers were measured with."""
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    network = arguments.checkpoint or f"3 x MiT-{arguments.encoder.upper()}"
     return (
         f"torch {torch.__version__}, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, bfloat16 "
         f"{'in hardware' if native else 'emulated by this processor: expect no gain'}, {arguments.threads} thread(s), "
@@ -209,7 +208,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     if arguments.keep_freed_memory and not keep_freed_memory():
         raise SystemExit("--keep-freed-memory needs Linux with glibc")
-    print(describe_machine(arguments))
+    print(describe_machine(arguments, arguments.checkpoint or f"3 x MiT-{arguments.encoder.upper()}"))
     print(f"{'what':<18} {'way':<20} {'ms/image':>9} {'ratio to naive float32':>22}")
     ways, tuned = build(arguments)
     with torch.inference_mode():

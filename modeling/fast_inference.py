@@ -24,7 +24,9 @@ from transformers.models.segformer.modeling_segformer import (
     SegformerStage,
 )
 
+from .fast_decoder import FastMLPDecoder
 from .high_pass import ENERGY_WINDOW, HighPassFilter
+from .mlp_decoder import MLPDecoder
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -165,6 +167,7 @@ REPLACEMENTS = {
     SegformerLayer: FastLayer,
     SegformerStage: FastStage,
     HighPassFilter: FastHighPassFilter,
+    MLPDecoder: FastMLPDecoder,
 }
 
 

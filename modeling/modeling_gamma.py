@@ -185,6 +185,10 @@ class GammaForDetection(GammaPreTrainedModel):
                 for name in self.decoders
             }
         )
+        # one pooled key gives every query the same answer, so nothing reads the queries then
+        self._reads_features = config.cross_attention in ("standard", "dual") or (
+            config.cross_attention == "reverse" and config.cross_attention_tokens == "spatial"
+        )
         self.classifier = nn.Linear(config.decoder_hidden_size, 1)
         self.post_init()
 
@@ -216,7 +220,10 @@ class GammaForDetection(GammaPreTrainedModel):
         """
         check_input_size(pixel_values, self.config.encoder_config)
         features = self.gamma(pixel_values)
-        decoded = {name: decoder(features.hidden_states) for name, decoder in self.decoders.items()}
+        decoded = {
+            name: decoder(features.hidden_states, return_features=self._reads_features)
+            for name, decoder in self.decoders.items()
+        }
         feature = self._attend(features, {name: maps for name, (maps, _) in decoded.items()})
         fake = self.classifier(feature)
         mask_logits = {name: logits for name, (_, logits) in decoded.items()}
@@ -232,14 +239,14 @@ class GammaForDetection(GammaPreTrainedModel):
         use_dict = self.config.return_dict if return_dict is None else return_dict
         return outputs if use_dict else outputs.to_tuple()
 
-    def _attend(self, features: GammaModelOutput, decoded: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _attend(self, features: GammaModelOutput, decoded: dict[str, torch.Tensor | None]) -> torch.Tensor:
         """Add what the attention between decoders and classification feature gives to the latter: (B, C_Dec)."""
         pooled = features.pooler_output
         spatial = self.config.cross_attention_tokens == "spatial"
         context = features.last_hidden_state if spatial else pooled[:, None]
         feature = pooled
         for name, maps in decoded.items():
-            tokens = maps.flatten(2).transpose(1, 2)
+            tokens = maps.flatten(2).transpose(1, 2) if maps is not None else None
             if f"reverse_{name}" in self.cross_attention:
                 feature = feature + self.cross_attention[f"reverse_{name}"](tokens, context)
             if f"standard_{name}" in self.cross_attention:
