@@ -1,0 +1,277 @@
+"""What every model of the table must do: save, load, resume, and not depend on how it is called."""
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tiny_models import TINY_SETTINGS, tiny_config, tiny_model, tiny_targets
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainingArguments
+
+from forgescope.auto import MODELS
+from forgescope.modeling.high_pass import HighPassFilter
+
+BASE_MODELS = [name for name, family in MODELS.items() if family.base_model is not None]
+# settings with which a model has other layers than by default
+OTHER_LAYERS = [("iclnet", {"noise_filter": kind}) for kind in ("residual", "fft", "energy")]
+every_model = pytest.mark.parametrize("model_type", MODELS)
+every_base_model = pytest.mark.parametrize("model_type", BASE_MODELS)
+
+
+def stored_names(folder):
+    with safe_open(folder / "model.safetensors", "pt") as stream:
+        return set(stream.keys())
+
+
+def tensors_of(outputs):
+    return {name: value for name, value in outputs.items() if isinstance(value, torch.Tensor)}
+
+
+def assert_same_tensors(one, other):
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def assert_same_outputs(one, other):
+    """Equal but for the last bit: a loaded weight starts where the file puts it, and BLAS sums by alignment."""
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=1e-5, atol=1e-7, msg=name)
+
+
+def load(folder, model_type):
+    return MODELS[model_type].task_model.from_pretrained(folder)
+
+
+def test_every_model_has_a_tiny_one():
+    assert set(TINY_SETTINGS) == set(MODELS)
+
+
+@pytest.mark.parametrize("legacy_names", [False, True])
+@every_model
+def test_both_file_formats_load_exactly(model_type, tmp_path, pixel_values, legacy_names):
+    model = tiny_model(model_type)
+    model.save_pretrained(tmp_path, save_original_format=legacy_names)
+    loaded, report = MODELS[model_type].task_model.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert_same_tensors(loaded.state_dict(), model.state_dict())
+    with torch.no_grad():
+        expected = model(pixel_values)
+        assert_same_outputs(loaded(pixel_values), expected)
+        for parameter in loaded.parameters():
+            parameter.data = parameter.data.clone()
+        assert_same_tensors(loaded(pixel_values), expected)
+
+
+@every_model
+def test_stored_names_are_those_of_the_state_dict(model_type, tmp_path):
+    # the Trainer reads a checkpoint back with load_state_dict, which converts nothing
+    model = tiny_model(model_type)
+    model.save_pretrained(tmp_path / "own")
+    assert stored_names(tmp_path / "own") == set(model.state_dict())
+    model.save_pretrained(tmp_path / "legacy", save_original_format=True)
+    assert stored_names(tmp_path / "legacy") != set(model.state_dict())
+    model.load_state_dict(load_file(tmp_path / "own" / "model.safetensors"), strict=True)
+
+
+@pytest.mark.parametrize(("model_type", "settings"), [(name, {}) for name in MODELS] + OTHER_LAYERS)
+def test_an_empty_checkpoint_leaves_nothing_uninitialised(model_type, settings, tmp_path):
+    tiny_config(model_type, **settings).save_pretrained(tmp_path)
+    save_file({}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    torch.manual_seed(0)
+    model, report = MODELS[model_type].task_model.from_pretrained(tmp_path, output_loading_info=True)
+    assert set(report["missing_keys"]) == set(model.state_dict())
+    assert_initialised(model)
+
+
+def assert_initialised(model):
+    """Every parameter and buffer holds what its kind of layer starts with."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d):
+            assert (module.weight == 1).all(), name
+            assert (module.bias == 0).all(), name
+        elif isinstance(module, nn.Linear | nn.Conv2d):
+            assert 0.002 < module.weight.std() < 0.2, name
+            assert module.bias is None or (module.bias == 0).all(), name
+        elif isinstance(module, HighPassFilter):
+            assert module.kind == "fft" or torch.equal(module.weight, module.initial_weight())
+        else:
+            assert not list(module.parameters(recurse=False)), f"{name} is not covered by this test"
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.running_mean == 0).all(), name
+            assert (module.running_var == 1).all(), name
+            assert module.num_batches_tracked == 0, name
+
+
+@every_base_model
+def test_base_model_reads_a_full_checkpoint_and_the_reverse(model_type, tmp_path, pixel_values):
+    model = tiny_model(model_type)
+    model.save_pretrained(tmp_path / "full")
+    base = MODELS[model_type].base_model.from_pretrained(tmp_path / "full")
+    with torch.no_grad():
+        expected = model.base_model(pixel_values).last_hidden_state
+        torch.testing.assert_close(base(pixel_values).last_hidden_state, expected, rtol=1e-5, atol=1e-6)
+    base.save_pretrained(tmp_path / "base")
+    full, report = MODELS[model_type].task_model.from_pretrained(tmp_path / "base", output_loading_info=True)
+    assert report["missing_keys"]
+    assert not any(name.startswith(f"{model.base_model_prefix}.") for name in report["missing_keys"])
+    assert_same_tensors(full.base_model.state_dict(), model.base_model.state_dict())
+
+
+@every_base_model
+def test_no_part_is_named_like_the_prefix(model_type):
+    # transformers cannot convert legacy keys when a child's name starts with the prefix
+    base = MODELS[model_type].base_model(tiny_config(model_type))
+    assert not any(name.startswith(base.base_model_prefix) for name, _ in base.named_children())
+
+
+@every_model
+def test_bfloat16_checkpoint(model_type, tmp_path):
+    tiny_model(model_type).to(torch.bfloat16).save_pretrained(tmp_path)
+    assert load(tmp_path, model_type).dtype == torch.bfloat16
+    assert MODELS[model_type].task_model.from_pretrained(tmp_path, dtype=torch.float32).dtype == torch.float32
+
+
+@every_model
+def test_loss_is_a_batch_mean_for_the_trainer(model_type):
+    # with accepts_loss_kwargs the Trainer would not divide by the accumulation steps
+    assert tiny_model(model_type).accepts_loss_kwargs is False
+
+
+@every_model
+def test_tuple_output(model_type, pixel_values):
+    model, targets = tiny_model(model_type), tiny_targets(model_type)
+    outputs = model(pixel_values, **targets)
+    as_tuple = model(pixel_values, **targets, return_dict=False)
+    assert isinstance(as_tuple, tuple)
+    for one, other in zip(as_tuple, outputs.to_tuple(), strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(model(pixel_values, return_dict=False)[0], outputs.logits)
+
+
+@every_model
+def test_without_labels_there_is_no_loss(model_type, pixel_values):
+    assert not any(name.startswith("loss") for name in tiny_model(model_type)(pixel_values))
+
+
+@pytest.mark.parametrize(("height", "width", "padded"), [(60, 64, "64 x 64"), (33, 65, "64 x 96")])
+@every_model
+def test_other_sizes_are_refused_with_the_padded_size(model_type, height, width, padded):
+    with pytest.raises(ValueError, match=f"multiples of 32, got {height} x {width}.*pads to {padded}"):
+        tiny_model(model_type)(torch.zeros(1, 3, height, width))
+
+
+@every_model
+def test_an_image_does_not_depend_on_its_batch(model_type, pixel_values):
+    model = tiny_model(model_type)
+    with torch.no_grad():
+        together = tensors_of(model(pixel_values))
+        alone = [model(one[None]) for one in pixel_values]
+    for name, value in together.items():
+        separate = torch.cat([outputs[name] for outputs in alone])
+        torch.testing.assert_close(value, separate, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@every_model
+def test_attention_implementations_agree(model_type, pixel_values):
+    model = tiny_model(model_type)
+    with torch.no_grad():
+        sdpa = tensors_of(model(pixel_values))
+        model.set_attn_implementation("eager")
+        encoders = [one for one in model.modules() if type(one).__name__ == "SegformerModel"]
+        assert encoders
+        assert all(encoder.config._attn_implementation == "eager" for encoder in encoders)
+        eager = model(pixel_values)
+    for name, value in sdpa.items():
+        torch.testing.assert_close(eager[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@every_model
+def test_bfloat16(model_type, pixel_values):
+    targets = tiny_targets(model_type)
+    with torch.no_grad():
+        expected = tensors_of(tiny_model(model_type)(pixel_values))
+    model = tiny_model(model_type).to(torch.bfloat16)
+    outputs = model(pixel_values.to(torch.bfloat16), **targets)
+    outputs.loss.backward()
+    assert outputs.loss.dtype == torch.float32
+    for name, value in expected.items():
+        assert outputs[name].dtype == torch.bfloat16
+        assert (outputs[name].float() - value).norm() / value.norm() < 0.05, name
+
+
+@every_model
+def test_activation_checkpointing_keeps_the_gradients(model_type, pixel_values):
+    if not tiny_model(model_type).supports_gradient_checkpointing:
+        pytest.skip("this model has no activation checkpointing")
+    gradients = []
+    for checkpointing in (False, True):
+        model = tiny_model(model_type).train()
+        if checkpointing:
+            enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+            enable()
+        torch.manual_seed(0)  # dropout
+        model(pixel_values, **tiny_targets(model_type)).loss.backward()
+        gradients.append({name: one.grad for name, one in model.named_parameters() if one.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+class RandomImages(Dataset):
+    """Eight random images of 64 x 64 pixels with the model's targets."""
+
+    def __init__(self, model_type):
+        generator = torch.Generator().manual_seed(0)
+        self.pixel_values = torch.randn(8, 3, 64, 64, generator=generator)
+        self.targets = tiny_targets(model_type)
+
+    def __len__(self):
+        return len(self.pixel_values)
+
+    def __getitem__(self, index):
+        targets = {name: values[index % 2] for name, values in self.targets.items()}
+        return {"pixel_values": self.pixel_values[index], **targets}
+
+
+def train(model_type, folder, resume=False, **settings):
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=4,
+        save_steps=2,
+        save_strategy="steps",
+        learning_rate=1e-3,
+        per_device_train_batch_size=2,
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        **settings,
+    )
+    trainer = Trainer(model=tiny_model(model_type), args=arguments, train_dataset=RandomImages(model_type))
+    trainer.train(resume_from_checkpoint=str(folder / "checkpoint-2") if resume else None)
+    return trainer.model.state_dict()
+
+
+@every_model
+def test_a_plain_trainer_resumes_exactly(model_type, tmp_path):
+    whole = train(model_type, tmp_path)
+    initial = tiny_model(model_type).state_dict()
+    assert any(not torch.equal(tensor, initial[name]) for name, tensor in whole.items())
+    assert_same_tensors(train(model_type, tmp_path, resume=True), whole)
+    assert_same_tensors(load(tmp_path / "checkpoint-4", model_type).state_dict(), whole)
+
+
+@every_model
+def test_a_plain_trainer_evaluates(model_type, tmp_path):
+    arguments = TrainingArguments(output_dir=str(tmp_path), report_to="none", use_cpu=True, disable_tqdm=True)
+    images = RandomImages(model_type)
+    trainer = Trainer(model=tiny_model(model_type), args=arguments, eval_dataset=images)
+    result = trainer.predict(images)
+    with torch.no_grad():
+        outputs = trainer.model(**torch.utils.data.default_collate(list(images)))
+    logits = result.predictions[0] if isinstance(result.predictions, tuple) else result.predictions
+    assert result.metrics["test_loss"] == pytest.approx(outputs.loss.item(), rel=1e-4)
+    torch.testing.assert_close(torch.from_numpy(logits), outputs.logits, rtol=1e-4, atol=1e-5)
