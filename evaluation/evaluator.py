@@ -154,13 +154,14 @@ class Evaluator:
         probabilities, own_score = as_map_and_score(prediction)
         if probabilities is not None and not np.isfinite(probabilities).all():
             raise ValueError("the model returned probabilities that are not finite")
-        label = None
-        if own_score is None:
+        label = pixels = None
+        if own_score is not None:
+            score = own_score
+            label = int(bool(example.forged) if example.label is None else example.label)
+        elif probabilities is not None:
             score = self.score(probabilities)
         else:
-            score = float(own_score)
-            label = int(bool(example.forged) if example.label is None else example.label)
-        pixels = None
+            raise ValueError("the model returned neither a map nor a score")
         if self.rules and probabilities is not None and example.mask is not None:
             pixels = measure_image(probabilities, np.asarray(example.mask, dtype=np.uint8), self.rules)
         result.add(ImageRecord(example.name, example.source, bool(example.forged), score, pixels, label))
@@ -172,13 +173,12 @@ def as_map_and_score(prediction: NDArray[np.floating] | Scored) -> tuple[NDArray
     Raises:
         ValueError: the score is no number from 0 to 1.
     """
-    if not hasattr(prediction, "score"):
+    if isinstance(prediction, np.ndarray) or not hasattr(prediction, "score"):
         return np.asarray(prediction), None
-    if prediction.probability_map is None and prediction.score is None:
-        raise ValueError("the model returned neither a map nor a score")
-    if prediction.score is not None and not 0 <= prediction.score <= 1:
-        raise ValueError(f"the model returned the score {prediction.score}: expected a number from 0 to 1")
-    return prediction.probability_map, prediction.score
+    score = None if prediction.score is None else float(prediction.score)
+    if score is not None and not 0 <= score <= 1:
+        raise ValueError(f"the model returned the score {score}: expected a number from 0 to 1")
+    return prediction.probability_map, score
 
 
 def binary_mask(mask: Image.Image | NDArray | None, size: tuple[int, int]) -> NDArray[np.uint8] | None:

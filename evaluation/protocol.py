@@ -23,7 +23,7 @@ class Protocol:
         config: configuration of the corpus; None: its first.
         options: options of the corpus.
         images_per_class: fake, and real, images drawn for each source; None: all.
-        authentic: which photographs a second folder must hold, where the corpus has no real images; "" where it has.
+        real_images: what a second folder must hold, where the corpus has fake images only; "" where it has both.
         metric: the number that the paper reports, named as in the rows.
         threshold: score from which an image is called fake, 0 to 1.
         crop_size: side in pixels of the central window that the model sees; smaller images are enlarged until their
@@ -44,7 +44,7 @@ class Protocol:
     config: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     images_per_class: int | None = None
-    authentic: str = ""
+    real_images: str = ""
     metric: str = "image_accuracy"
     threshold: float = 0.5
     crop_size: int | None = None

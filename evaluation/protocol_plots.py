@@ -18,12 +18,15 @@ PAIR_WIDTH = 0.4
 CHANCE = 0.5
 CAP_SIZE = 2
 FAINT = 0.6
+INCHES_OF_LEGEND = 2.0
+# Bars of fewer subsets would be drawn broad.
+FEWEST_PLACES = 4
 
 
 def save_protocol_plot(rows: Sequence[Row], path: str | os.PathLike) -> None:
     """Draw the accuracy of a protocol and write it as PNG, SVG or PDF, by the ending of the name.
 
-    Runs at several JPEG qualities become curves, with the untouched images at the left; one run becomes bars with 95 %
+    Runs at several JPEG qualities become curves, in the order of the runs; one run becomes bars with 95 %
     intervals, beside the paper's numbers where there are some.
 
     Args:
@@ -46,12 +49,15 @@ def save_protocol_plot(rows: Sequence[Row], path: str | os.PathLike) -> None:
     sources = list(dict.fromkeys(row.source for row in drawn if row.source != ALL))
     perturbations = list(dict.fromkeys(row.perturbation for row in drawn))
     groups = perturbations if len(perturbations) > 1 else sources
-    figure = Figure((max(SMALLEST_WIDTH, INCHES_PER_GROUP * len(groups)), HEIGHT), layout="constrained")
+    width = max(SMALLEST_WIDTH, INCHES_PER_GROUP * len(groups)) + INCHES_OF_LEGEND
+    figure = Figure((width, HEIGHT), layout="constrained")
     axes = figure.add_subplot()
     if len(perturbations) > 1:
         _draw_curves(axes, drawn, sources, perturbations)
     else:
         _draw_pairs(axes, drawn, sources)
+    axes.axhline(CHANCE, linestyle=":", color="grey", linewidth=1, label="chance")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     axes.set_ylim(0, 1)
     axes.set_ylabel("accuracy")
     axes.set_title(f"{drawn[0].protocol}: threshold {drawn[0].threshold}", fontsize="small")
@@ -76,15 +82,15 @@ def _draw_pairs(axes: "Axes", rows: list[Row], sources: list[str]) -> None:
         axes.bar(
             [place + PAIR_WIDTH / 2 for place, _ in known], [value for _, value in known], PAIR_WIDTH, label="paper"
         )
-    axes.axhline(CHANCE, linestyle=":", color="grey", linewidth=1)
     axes.set_xticks(places, sources, rotation=30, ha="right")
-    axes.legend(loc="lower right", fontsize="small")
+    middle, half = (len(sources) - 1) / 2, max(len(sources), FEWEST_PLACES) / 2
+    axes.set_xlim(middle - half, middle + half)
 
 
 def _draw_curves(axes: "Axes", rows: list[Row], sources: list[str], perturbations: list[str]) -> None:
     """One line a subset over the perturbations, in their order; the average is drawn thick."""
     for source in sources:
-        own = {row.perturbation: row.value for row in rows if row.source == source}
+        own = {row.perturbation: row.value for row in rows if row.source == source and row.value is not None}
         places = [place for place, name in enumerate(perturbations) if name in own]
         main = source == AVERAGE or len(sources) == 1
         axes.plot(
@@ -96,10 +102,8 @@ def _draw_curves(axes: "Axes", rows: list[Row], sources: list[str], perturbation
             alpha=1 if main else FAINT,
             label=source,
         )
-    axes.axhline(CHANCE, linestyle=":", color="grey", linewidth=1)
     axes.set_xticks(range(len(perturbations)), [_tick(name) for name in perturbations])
     axes.set_xlabel("JPEG quality" if _only_jpeg(perturbations) else "perturbation")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
 
 
 def _only_jpeg(names: list[str]) -> bool:
@@ -107,4 +111,4 @@ def _only_jpeg(names: list[str]) -> bool:
 
 
 def _tick(name: str) -> str:
-    return "untouched" if name == NONE.name else name.removeprefix("jpeg:")
+    return "as read" if name == NONE.name else name.removeprefix("jpeg:")

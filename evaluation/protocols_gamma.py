@@ -170,7 +170,7 @@ def _gpt4o(
         options={"align_format": JPEG_QUALITY},
         groups={corpus: ()},
         images_per_class=count,
-        authentic=IMAGENET,
+        real_images=IMAGENET,
         crop_size=CROP_SIZE,
         crop_padding=CROP_PADDING,
         paper_values={corpus: GAMMA_VALUES["table3"][column]},

@@ -10,6 +10,7 @@ from pathlib import Path
 from .rows import Row
 
 MISSING = "-"
+PAPER = "paper"
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Table:
 
     Args:
         title: the rule in words.
-        header: `source`, `n`, then the metrics, without the level that the title names.
+        header: `source`, `n`, then the metrics, without the level that the title names; after a metric that a paper
+            reports, `paper`.
         lines: one list of cells a source that has a number.
     """
 
@@ -92,13 +94,23 @@ def _title(row: Row) -> str:
 
 
 def _table(title: str, rows: list[Row], intervals: bool) -> Table:
+    reported = {row.metric for row in rows if row.paper_value is not None}
     metrics = list(dict.fromkeys(row.metric for row in rows))
+    header = ["source", "n"]
+    for metric in metrics:
+        header += [metric.split("_", 1)[1], PAPER] if metric in reported else [metric.split("_", 1)[1]]
     lines = []
     for source in dict.fromkeys(row.source for row in rows if row.value is not None):
         own = {row.metric: row for row in rows if row.source == source}
         images = max(row.n for row in own.values())
-        lines.append([source, str(images), *(_cell(own.get(metric), images, intervals) for metric in metrics)])
-    return Table(title, ["source", "n", *(metric.split("_", 1)[1] for metric in metrics)], lines)
+        cells = [source, str(images)]
+        for metric in metrics:
+            row = own.get(metric)
+            cells.append(_cell(row, images, intervals))
+            if metric in reported:
+                cells.append(MISSING if row is None or row.paper_value is None else f"{row.paper_value:.4f}")
+        lines.append(cells)
+    return Table(title, header, lines)
 
 
 def _cell(row: Row | None, images: int, intervals: bool) -> str:
@@ -109,8 +121,6 @@ def _cell(row: Row | None, images: int, intervals: bool) -> str:
         text += f" [{row.low:.3f}, {row.high:.3f}]"
     if row.n != images:
         text += f" (n = {row.n})"
-    if row.paper_value is not None:
-        text += f" (paper {row.paper_value:.4f})"
     return text
 
 

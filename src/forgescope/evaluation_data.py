@@ -36,11 +36,13 @@ class TestFile:
         image: image file.
         mask: mask file, non-zero = forged; None: no forged pixel.
         source: subset it is reported under.
+        label: 1 = fake, 0 = real; None: not said.
     """
 
     image: Path
     mask: Path | None
     source: str
+    label: int | None = None
 
 
 def find_test_files(data: Path, split: str | None = None, by: str = "source") -> list[TestFile]:
@@ -72,7 +74,7 @@ def read_examples(files: list[TestFile]) -> Iterator[Example | Skipped]:
         try:
             image = read_image(file.image).image
             mask = None if file.mask is None else _read_mask(file.mask)
-            yield Example(image, mask, file.source, str(file.image))
+            yield Example(image, mask, file.source, str(file.image), label=file.label)
         except (ValueError, OSError) as error:
             yield Skipped(str(file.image), str(error))
 
@@ -108,8 +110,13 @@ def _from_metadata(data: Path, split: str | None, by: str) -> list[TestFile]:
     for column in ("image", "mask"):
         dataset = dataset.cast_column(column, ImageFeature(decode=False))
     return [
-        TestFile(Path(row["image"]["path"]), Path(row["mask"]["path"]) if row["mask"] else None, row[by] or "unnamed")
-        for row in dataset.select_columns(["image", "mask", by])
+        TestFile(
+            image=Path(row["image"]["path"]),
+            mask=Path(row["mask"]["path"]) if row["mask"] else None,
+            source=row[by] or "unnamed",
+            label=row["label"],
+        )
+        for row in dataset.select_columns(["image", "mask", "label", by])
     ]
 
 

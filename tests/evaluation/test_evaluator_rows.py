@@ -101,6 +101,9 @@ def test_paper_values_stand_beside_subsets_that_are_named_as_in_the_paper():
     assert by_name(rows, "kontext")["pixel_f1"].paper_value == 0.8426
     assert by_name(rows, "all")["pixel_f1"].paper_value is None
     assert by_name(rows, "average")["pixel_f1"].paper_value is None
+    table = next(table for table in to_tables(rows, intervals=False) if "pixel level" in table.title)
+    assert table.header[:6] == ["source", "n", "precision", "paper", "recall", "paper"]
+    assert [line[3] for line in table.lines] == ["0.8327", "0.8145", "-", "-"]
     four = ("Nano Banana", "bagel", "kontext", "step1x")
     evaluator = Evaluator(red_channel, [SegmentationRule("pooled")], perturbation=Perturbation(jpeg_quality=80))
     rows = result_rows(evaluator.run(make_examples(sources=four)), "iclnet")

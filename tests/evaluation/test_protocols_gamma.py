@@ -78,7 +78,7 @@ def test_protocols_fit_the_corpora_that_they_read():
         assert (protocol.crop_size, protocol.crop_padding) == (512, 1)
         for text in (protocol.paper, protocol.table, protocol.data, protocol.note):
             assert text
-        assert bool(protocol.authentic) == (protocol.corpus in ("openai4o", "gptimgeval", "sharegpt4o"))
+        assert bool(protocol.real_images) == (protocol.corpus in ("openai4o", "gptimgeval", "sharegpt4o"))
 
 
 def test_the_paper_numbers_of_table_3_stand_at_the_right_protocols():

@@ -1,4 +1,4 @@
-"""`forgescope evaluate`: measure a checkpoint on a folder of images with masks."""
+"""`forgescope evaluate`: measure a checkpoint on a folder of images with masks, or by the protocol of a paper."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +12,32 @@ if TYPE_CHECKING:
     from forgescope.evaluation.rules import SegmentationRule
 
 UNPERTURBED = "none"
+DEFAULT_GROUPS = "source"
+# What is printed of a protocol; the files have every number.
+PROTOCOL_METRICS = ("image_accuracy", "image_recall", "image_false_alarm_rate")
+# Characters of a line where no terminal limits them.
+PIPED_WIDTH = 160
 
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="iclnet-mini, a checkpoint folder or a Hub id.")],
     data: Annotated[
-        Path, typer.Option(help="Folder with metadata.jsonl, or images/ and masks/, or Tp/, Gt/ and Au/.")
+        Path,
+        typer.Option(
+            help="Folder with metadata.jsonl, or images/ and masks/, or Tp/, Gt/ and Au/; or the protocol's data."
+        ),
     ],
+    protocol: Annotated[
+        str | None, typer.Option(help="A table of a paper, such as gamma-genimage (docs/evaluation.md has all).")
+    ] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="With --protocol: photographs, where its data are fake images only.")
+    ] = None,
+    per_class: Annotated[
+        int | None, typer.Option(min=1, help="With --protocol: draw so many images, not as many as the paper.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="train, validation or test; default: all images.")] = None,
-    by: Annotated[str, typer.Option(help="Rows for each source or for each task.")] = "source",
+    by: Annotated[str | None, typer.Option(help="Rows for each source (default) or for each task.")] = None,
     preset: Annotated[
         str | None, typer.Option(help="iclnet, imdlbenco, trufor, photoholmes, focal, mvss or lisa.")
     ] = None,
@@ -34,9 +51,9 @@ def evaluate(
     ] = None,
     metric_batch_size: Annotated[int | None, typer.Option(help="Images of a batch for --reduction batch.")] = None,
     perturb: Annotated[
-        str, typer.Option(help="table2, or jpeg:80, crop:20, jpeg:80+crop:20, with commas.")
-    ] = UNPERTURBED,
-    seed: Annotated[int, typer.Option(help="Seed of the random crops.")] = 0,
+        str | None, typer.Option(help="table2, or jpeg:80, crop:20, jpeg:80+crop:20, with commas.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random crops, and of a protocol's draw.")] = 0,
     batch_size: Annotated[int | None, typer.Option(help="Images in one forward pass.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16; default: float32.")] = "auto",
@@ -51,39 +68,49 @@ def evaluate(
 ) -> None:
     """Measure how well a checkpoint finds forged images and forged pixels, under a stated rule."""
     from forgescope.analyze import Analyzer
-    from forgescope.evaluation.evaluator import Evaluator
     from forgescope.evaluation.perturbations import parse_perturbations
-    from forgescope.evaluation.rows import result_rows
-    from forgescope.evaluation_data import find_test_files, image_scorer, read_examples
+    from forgescope.evaluation.protocols import find_protocol
+    from forgescope.evaluation_data import find_test_files
+    from forgescope.evaluation_runs import evaluate_folder, evaluate_protocol
+    from forgescope.protocol_data import draw_test_images
 
-    changes = {
+    given = {
         "reduction": reduction,
         "average": average,
         "authentic": authentic,
         "polarity": polarity,
         "threshold": threshold and _parse_threshold(threshold),
         "border_ignore": border_ignore and _parse_border(border_ignore),
-        "batch_size": metric_batch_size,
+        "metric_batch_size": metric_batch_size,
     }
-    protocol, rules = _choose_rules(preset, {name: value for name, value in changes.items() if value is not None})
-    perturbations = parse_perturbations(perturb)
-    _check_calibration(calibrate, save, [one.name for one in perturbations], model)
-    files = find_test_files(data, split, by)
-    analyzer = Analyzer(model, device=device, dtype=dtype, batch_size=batch_size)
-    results, rows = [], []
-    for perturbation in perturbations:
-        evaluator = Evaluator(
-            analyzer.probability_maps, rules, analyzer.localizer.batch_size, image_scorer(analyzer), perturbation, seed
-        )
-        results.append(evaluator.run(read_examples(files), total=len(files)))
-        rows += result_rows(
-            results[-1], protocol, forged_threshold=analyzer.rule.forged_threshold, resamples=resamples
-        )
-    notes = [f"model: {model}", f"data: {data}, {len(files)} images", f"precision: {analyzer.precision}"]
-    _report(rows, notes, json_file, markdown, plot)
+    changes = {name: value for name, value in given.items() if value is not None}
+    settings: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size}
+    draws = {"seed": seed, "resamples": resamples}
+    if protocol is not None:
+        table = find_protocol(protocol)
+        others = {"split": split, "by": by, "preset": preset, "calibrate": calibrate, "save": save or None}
+        _refuse({**others, **changes}, f"with {table.name}")
+        perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
+        images = draw_test_images(table, data, real, per_class, seed)
+        run = evaluate_protocol(Analyzer(model, **settings), table, images, perturbations, **draws)
+    else:
+        _refuse({"real": real, "per_class": per_class}, "without --protocol")
+        name, rules = _choose_rules(preset, changes)
+        perturbations = parse_perturbations(perturb or UNPERTURBED)
+        _check_calibration(calibrate, save, [one.name for one in perturbations], model)
+        files = find_test_files(data, split, by or DEFAULT_GROUPS)
+        run = evaluate_folder(Analyzer(model, **settings), files, name, rules, perturbations, **draws)
+    _report(run.rows, [f"model: {model}", f"data: {data}", *run.notes], json_file, markdown, plot, protocol)
     if calibrate is not None:
-        _calibrate(next(one for one in results if one.perturbation.name == UNPERTURBED), calibrate, model, save)
-    _name_skipped(results)
+        _calibrate(next(one for one in run.results if one.perturbation.name == UNPERTURBED), calibrate, model, save)
+    _name_skipped(run.results)
+
+
+def _refuse(options: dict[str, Any], where: str) -> None:
+    """Refuse arguments that mean nothing beside the others."""
+    given = [f"--{name}".replace("_", "-") for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)} cannot be used {where}: leave it out")
 
 
 def _parse_threshold(text: str) -> float | str:
@@ -106,6 +133,7 @@ def _choose_rules(preset: str | None, changes: dict[str, Any]) -> "tuple[str, li
     from forgescope.evaluation.rules import Metric, SegmentationRule
     from forgescope.evaluation.rules import preset as preset_rules
 
+    changes = {"batch_size" if name == "metric_batch_size" else name: value for name, value in changes.items()}
     if preset is None:
         metrics: tuple[Metric, ...]
         metrics = ("f1", "iou") if changes.get("threshold") == "best" else ("precision", "recall", "f1", "iou", "auc")
@@ -127,17 +155,26 @@ def _check_calibration(rate: float | None, save: bool, perturbations: list[str],
 
 
 def _report(
-    rows: "list[Row]", notes: list[str], json_file: Path | None, markdown: Path | None, plot: Path | None
+    rows: "list[Row]",
+    notes: list[str],
+    json_file: Path | None,
+    markdown: Path | None,
+    plot: Path | None,
+    protocol: str | None,
 ) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from forgescope.evaluation.report import to_json, to_markdown, to_tables, write_text
 
     console = Console()
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
     console.print("\n".join(notes), highlight=False, markup=False)
-    for content in to_tables(rows, intervals=False):
-        table = Table(*content.header)
+    shown = rows if protocol is None else [row for row in rows if row.metric in PROTOCOL_METRICS]
+    for content in to_tables(shown, intervals=False):
+        table = Table(*(Column(name, overflow="fold") for name in content.header))
+        table.columns[0].no_wrap = True
         for cells in content.lines:
             table.add_row(*cells)
         console.print(f"\n{content.title}", highlight=False, markup=False)
@@ -148,8 +185,10 @@ def _report(
         write_text(markdown, to_markdown(rows, notes))
     if plot:
         from forgescope.evaluation.plots import save_plot
+        from forgescope.evaluation.protocol_plots import save_protocol_plot
 
-        save_plot(rows, plot)
+        save = save_plot if protocol is None else save_protocol_plot
+        save(rows, plot)
 
 
 def _calibrate(result: "EvaluationResult", rate: float, model: str, save: bool) -> None:

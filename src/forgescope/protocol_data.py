@@ -1,0 +1,205 @@
+"""The test images of a protocol: drawn by a seed before any is read, then read one after another."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from forgescope.datasets_scripts.corpus import CorpusBuilder
+from forgescope.datasets_scripts.features import LABEL_NAMES
+from forgescope.datasets_scripts.files import CorpusFiles
+from forgescope.datasets_scripts.load import corpus_builder
+from forgescope.datasets_scripts.notes import Notes
+from forgescope.datasets_scripts.pixels import IMAGE_ERRORS, StoredImage, checked_image, is_image_name
+from forgescope.evaluation.evaluator import Example
+from forgescope.evaluation.protocol import Protocol
+from forgescope.evaluation.results import Skipped
+from forgescope.trainers.crops import central_corner, crop, enlarge
+
+from .reading import as_read_image, read_image
+
+REAL, FAKE = LABEL_NAMES
+# Images of a corpus that are asked for together, so that a Parquet file is not opened anew for each.
+READ_TOGETHER = 16
+# Source and label of images that are drawn from together.
+Pool = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """The drawn images of a protocol.
+
+    Args:
+        counts: their number for each source and label.
+        wanted: images that were to be drawn for each; None: all.
+        examples: reads them, one after another; may be called again.
+    """
+
+    counts: dict[Pool, int]
+    wanted: int | None
+    examples: Callable[[], Iterator[Example | Skipped]]
+
+    @property
+    def total(self) -> int:
+        """Number of images of all sources."""
+        return sum(self.counts.values())
+
+    def shortfalls(self, protocol: Protocol) -> list[str]:
+        """Say for each subset of a protocol whether fewer images are there than wanted, or none."""
+        sentences = []
+        for group, sources in protocol.groups.items():
+            found = {
+                label: sum(self.counts.get((one, label), 0) for one in sources or [group]) for label in LABEL_NAMES
+            }
+            least = self.wanted or 1
+            short = [f"{count} {label}" for label, count in found.items() if count < least]
+            if short:
+                sentences.append(f"{group}: {' and '.join(short)} images" + f" of {least}" * bool(self.wanted))
+        return sentences
+
+
+def draw_test_images(
+    protocol: Protocol, data: Path, real: Path | None = None, per_class: int | None = None, seed: int = 0
+) -> TestImages:
+    """Choose the images that a protocol is run on.
+
+    Which they are depends on the names of the files and the seed alone, not on their order or the folder above them; a
+    smaller draw is a part of a larger one.
+
+    Args:
+        protocol: the protocol.
+        data: its corpus.
+        real: folder or archive of photographs, where the corpus has none; as many as there are fakes are drawn.
+        per_class: images of each source and label; None: as many as the paper draws.
+        seed: of the draw.
+
+    Raises:
+        FileNotFoundError: `data` or `real` does not exist, or holds nothing of its kind.
+        ValueError: photographs are needed and not given, or the other way round; the corpus has not the split.
+    """
+    if protocol.real_images and real is None:
+        raise ValueError(
+            f"{protocol.name} compares with {protocol.real_images}, which are not in its corpus: give --real DIR"
+        )
+    if real is not None and not protocol.real_images:
+        raise ValueError(f"{protocol.name} has real images in its own corpus: leave out --real")
+    builder = corpus_builder(protocol.corpus, data, protocol.config, hash_files=False, **protocol.options)
+    pools = _pools(builder, protocol, data)
+    wanted = per_class or protocol.images_per_class
+    files = None
+    if real is not None:
+        ((source, _),) = pools
+        files = CorpusFiles(real)
+        names = list(filter(is_image_name, files.names()))
+        if not names:
+            raise FileNotFoundError(f"{real} holds no image: expected {protocol.real_images}")
+        pools[source, REAL] = [(name, name) for name in names]
+        wanted = min(wanted or len(names), *(len(pool) for pool in pools.values()))
+    drawn = {pool: draw(pairs, wanted, seed) for pool, pairs in pools.items()}
+
+    def examples() -> Iterator[Example | Skipped]:
+        for (source, label), items in drawn.items():
+            if files is not None and label == REAL:
+                yield from _read_photographs(files, items, source)
+            else:
+                yield from _read_items(builder, items, source)
+
+    return TestImages({pool: len(items) for pool, items in drawn.items()}, wanted, examples)
+
+
+def draw(pairs: Sequence[tuple[str, Any]], count: int | None, seed: int) -> list[Any]:
+    """Choose some of many items by the hashes of their names and a seed.
+
+    Args:
+        pairs: name and item; only the last part of a name counts, the rest decides between equal ones.
+        count: how many; None, or more than there are: all.
+        seed: other seeds choose others.
+
+    Returns:
+        The items, in the order of `pairs`.
+    """
+    if count is None or count >= len(pairs):
+        return [item for _, item in pairs]
+
+    def rank(place: int) -> tuple[bytes, str]:
+        name = pairs[place][0]
+        return hashlib.sha256(f"{seed}/{name.rpartition('/')[2]}".encode()).digest(), name
+
+    return [pairs[place][1] for place in sorted(sorted(range(len(pairs)), key=rank)[:count])]
+
+
+def prepare(image: Image.Image, protocol: Protocol) -> Image.Image:
+    """Cut out what the model sees: the whole image, or its central window, of a small image enlarged."""
+    if protocol.crop_size is None:
+        return image
+    image, _ = enlarge(image, {}, protocol.crop_size)
+    corner = central_corner(image, protocol.crop_size, protocol.crop_padding)
+    return crop(image, {}, corner, protocol.crop_size)[0]
+
+
+def _pools(builder: CorpusBuilder, protocol: Protocol, data: Path) -> dict[Pool, list[tuple[str, Any]]]:
+    """Id and item of every image that may be drawn; empty for those that the protocol has and the data have not."""
+    splits = {name: pieces for name, pieces in builder.splits(Notes()).items() if pieces}
+    if not splits:
+        raise FileNotFoundError(f"{data} holds no {builder.CARD.title}: expected {builder.EXPECTED}")
+    if protocol.split not in splits:
+        raise ValueError(f"{protocol.name} needs the split {protocol.split}: {data} has {', '.join(splits)}")
+    whole = next((name for name, sources in protocol.groups.items() if not sources), None)
+    known = {source for sources in protocol.groups.values() for source in sources}
+    pools: dict[Pool, list[tuple[str, Any]]] = {}
+    for item in (item for piece in splits[protocol.split] for item in piece):
+        facts = builder.facts(item)
+        if whole or facts["source"] in known:
+            pools.setdefault((whole or facts["source"], facts["label"]), []).append((facts["id"], item))
+    if not pools:
+        raise ValueError(f"{data} has no image of {', '.join(protocol.groups)}, which {protocol.name} is made of")
+    return pools
+
+
+def _read_items(builder: CorpusBuilder, items: list[Any], source: str) -> Iterator[Example | Skipped]:
+    for start in range(0, len(items), READ_TOGETHER):
+        some = items[start : start + READ_TOGETHER]
+        images: dict[str, StoredImage] = {}
+        notes, failure = Notes(), "the corpus gave no row for it"
+        try:
+            for row in builder.rows(some, notes):
+                images[row["id"]] = row["image"]
+        except (ValueError, OSError) as error:
+            failure = str(error)
+        for facts in map(builder.facts, some):
+            name = facts["id"]
+            known = name in images
+            yield _example(images[name], name, source, facts["label"]) if known else _lost(name, notes, failure)
+
+
+def _read_photographs(files: CorpusFiles, names: list[str], source: str) -> Iterator[Example | Skipped]:
+    for name in names:
+        notes = Notes()
+        checked = checked_image(files, name, notes)
+        yield _lost(name, notes, "") if checked is None else _example(checked[0], name, source, REAL)
+
+
+def _example(stored: StoredImage, name: str, source: str, label: str) -> Example | Skipped:
+    try:
+        if stored["bytes"] is None:
+            image = read_image(stored["path"]).image
+        else:
+            with Image.open(io.BytesIO(stored["bytes"])) as opened:
+                opened.load()
+                image = as_read_image(opened).image
+    except IMAGE_ERRORS as error:
+        return Skipped(name, str(error))
+    return Example(image, source=source, name=name, label=LABEL_NAMES.index(label))
+
+
+def _lost(name: str, notes: Notes, otherwise: str) -> Skipped:
+    """Say why an image gave no row, as the reader of its corpus noted it."""
+    for kind, examples in notes.examples.items():
+        for example in examples:
+            if example == name or example.startswith(f"{name}: "):
+                return Skipped(name, f"{kind}{example.removeprefix(name)}")
+    return Skipped(name, otherwise)
