@@ -80,7 +80,7 @@ def read_examples(files: list[TestFile]) -> Iterator[Example | Skipped]:
 
 
 def image_scorer(analyzer: Analyzer) -> Callable[[np.ndarray], float]:
-    """Return the score that `forgescope detect` gives an image with this checkpoint."""
+    """Return the score that `forgescope detect` makes of a map; a checkpoint with a classifier brings its own."""
     return lambda probabilities: image_score(probabilities, analyzer.rule.score_top_fraction)
 
 
