@@ -12,6 +12,7 @@ from training_runs import assert_equal_weights, run_command_line, weights_of, wr
 from transformers import EvalPrediction, SegformerConfig, SegformerModel, TrainerCallback
 
 from forgescope.cli import main
+from forgescope.trainers.recipe import available_ablations
 from forgescope.trainers.train_gamma import EarlyStopping, build_model, build_trainer, load_splits, train
 from forgescope.trainers.trainer_gamma import detection_metrics
 
@@ -110,6 +111,15 @@ def test_switched_off_heads_are_in_no_log(splits, tiny_gamma_recipe, tmp_path):
     metrics = trainer.evaluate()
     assert "eval_manipulation_iou" in metrics
     assert not any(name.startswith("eval_ai") for name in metrics)
+
+
+@pytest.mark.parametrize("ablation", ["table4-classification", "table8-none", "table8-dual"])
+def test_variants_train_and_are_evaluated(splits, tiny_gamma_recipe, tmp_path, ablation):
+    changes = available_ablations("gamma")[ablation]["model"]
+    recipe = replace(tiny_gamma_recipe, model=tiny_gamma_recipe.model | changes)
+    metrics = train(splits, recipe, str(tmp_path), max_steps=1)
+    assert 0 <= metrics["eval_accuracy"] <= 1
+    assert ("eval_ai_iou" in metrics) == (ablation != "table4-classification")
 
 
 class Interruption(TrainerCallback):
@@ -241,6 +251,17 @@ def test_two_processes_equal_one(gamma_folder, tiny_gamma_recipe, tmp_path):
     results = [json.loads((tmp_path / name / "eval_results.json").read_text()) for name in ("one", "two")]
     for key in ("eval_accuracy", "eval_auc", "eval_ai_iou", "eval_manipulation_f1"):
         assert results[0][key] == pytest.approx(results[1][key], abs=2e-3), key
+
+
+@pytest.mark.slow
+def test_two_processes_resume_bit_exactly(gamma_folder, tiny_gamma_recipe, tmp_path):
+    path = recipe_file(tiny_gamma_recipe, tmp_path / "recipe.yaml", per_device_train_batch_size=2, **STEPWISE)
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    common = ("gamma", "--data", str(gamma_folder), "--recipe", path, "--output")
+    assert run_command_line(*common, str(whole), processes=2).returncode == 0
+    shutil.copytree(whole / "checkpoint-3", halves / "checkpoint-3")
+    assert run_command_line(*common, str(halves), "--resume", processes=2).returncode == 0
+    assert_equal_weights(weights_of(whole), weights_of(halves))
 
 
 def test_a_saved_run_loads_with_its_image_processor(splits, tiny_gamma_recipe, tmp_path):
