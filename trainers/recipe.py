@@ -36,6 +36,7 @@ class Recipe:
         training: Fields of `transformers.TrainingArguments`.
         data: Which images, crops and labels, where the model's trainer has such settings.
         early_stopping: When to stop, likewise.
+        start: How weights that are not loaded begin, likewise.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Recipe:
     training: dict[str, Any] = field(default_factory=dict)
     data: Any = None
     early_stopping: Any = None
+    start: Any = None
 
 
 def available_recipes() -> list[str]:

@@ -18,6 +18,7 @@ from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 from .augmentation_cnndetection import CNNDetectionAugmentation
 from .data import EpochCallback
 from .data_gamma import GammaCollator, GammaDataset
+from .high_pass_start import StartConfig, start_with_high_pass
 from .recipe import Recipe, available_ablations, load_recipe
 from .rows_gamma import MASK_COLUMNS, GammaDataConfig, row_tasks
 from .synchronized_norm import synchronize_batch_norm
@@ -54,6 +55,7 @@ SETTINGS = {
     "augmentation": CNNDetectionAugmentation,
     "data": GammaDataConfig,
     "early_stopping": EarlyStopping,
+    "start": StartConfig,
 }
 
 
@@ -102,7 +104,9 @@ def build_model(recipe: Recipe, base: str | None = None) -> GammaForDetection:
     """
     if base is None:
         logger.warning("training from random weights; --base nvidia/mit-b2 starts where the paper starts")
-        return GammaForDetection(GammaConfig(**recipe.model))
+        model = GammaForDetection(GammaConfig(**recipe.model))
+        start_with_high_pass(model.base_model.encoder, recipe.start)
+        return model
     model_type = PretrainedConfig.get_config_dict(base)[0].get("model_type")
     if model_type == "segformer":
         return GammaForDetection.from_segformer(base, GammaConfig(**recipe.model), dtype="float32")
