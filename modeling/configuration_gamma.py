@@ -108,10 +108,10 @@ class GammaConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Check widths and heads; called at construction and at save."""
-        if self.decoder_hidden_size % self.num_attention_heads:
+        if self.num_attention_heads < 1 or self.decoder_hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"decoder_hidden_size must be a multiple of num_attention_heads, got {self.decoder_hidden_size} and "
-                f"{self.num_attention_heads}"
+                f"decoder_hidden_size must be a multiple of num_attention_heads, at least 1, got "
+                f"{self.decoder_hidden_size} and {self.num_attention_heads}"
             )
         if not 0 <= self.decoder_dropout < 1:
             raise ValueError(f"decoder_dropout must lie in [0, 1), got {self.decoder_dropout}")

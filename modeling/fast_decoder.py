@@ -50,7 +50,8 @@ class FastMLPDecoder(MLPDecoder):
         """Logits (1, num_labels, h_1, w_1) of one image, the sum of what the blocks of channels contribute."""
         channels = _block_channels(image[0])
         blocks = [slice(start, start + channels) for start in range(0, len(bias), channels)]
-        logits = self.classifier.bias[:, None, None].float()  # a sum of many terms, also for bfloat16
+        # a sum of many blocks, so at least in float32
+        logits = self.classifier.bias[:, None, None].to(torch.promote_types(bias.dtype, torch.float32))
         for block in blocks:
             features = self._features(image, [weight[block] for weight in weights], bias[block])
             logits = logits + F.conv2d(features, self.classifier.weight[:, block])

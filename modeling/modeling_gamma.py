@@ -262,8 +262,9 @@ class GammaForDetection(GammaPreTrainedModel):
     ) -> dict[str, torch.Tensor]:
         """Eq. 6 and its parts."""
         config = self.config
-        target = labels.reshape(-1).to(torch.float32)
-        losses = {"loss_classification": F.binary_cross_entropy_with_logits(fake[:, 0].float(), target)}
+        verdict = fake[:, 0].to(torch.promote_types(fake.dtype, torch.float32))
+        target = labels.reshape(-1).to(verdict.dtype)
+        losses = {"loss_classification": F.binary_cross_entropy_with_logits(verdict, target)}
         loss = config.classification_loss_weight * losses["loss_classification"]
         weights = {"ai": config.ai_loss_weight, "manipulation": config.manipulation_loss_weight}
         for name, logits in mask_logits.items():

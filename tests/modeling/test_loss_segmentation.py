@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from forgescope.modeling.loss_segmentation import binary_dice_loss, binary_focal_loss
+from forgescope.modeling.loss_segmentation import binary_dice_loss, binary_focal_loss, binary_mask_cross_entropy
+
+every_loss = pytest.mark.parametrize("loss", [binary_focal_loss, binary_dice_loss, binary_mask_cross_entropy])
 
 
 def focal_twin(logits, target, gamma, alpha, ignore_index=255):
@@ -65,6 +67,14 @@ def test_focal_without_focusing_is_cross_entropy(logits, target):
     assert binary_focal_loss(logits, target, gamma=0, alpha=None).item() == pytest.approx(expected.item(), rel=1e-12)
 
 
+def test_cross_entropy_equals_the_loop_and_torchs_own(logits, target):
+    loss = binary_mask_cross_entropy(logits, target).item()
+    assert loss == pytest.approx(focal_twin(logits, target, 0, None), rel=1e-9)
+    target[target == 255] = 0
+    expected = F.binary_cross_entropy_with_logits(logits, target.double())
+    assert binary_mask_cross_entropy(logits, target).item() == pytest.approx(expected.item(), rel=1e-12)
+
+
 def test_focal_at_one_half_has_a_closed_form():
     loss = binary_focal_loss(torch.zeros(1, 2, 2), torch.tensor([[[1, 1], [1, 1]]]), gamma=2, alpha=0.25)
     assert loss.item() == pytest.approx(0.25 * 0.25 * math.log(2), rel=1e-6)
@@ -89,14 +99,14 @@ def test_dice_by_hand():
     assert binary_dice_loss(torch.full((1, 2, 2), -40.0), 0 * target).item() == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("loss", [binary_focal_loss, binary_dice_loss])
+@every_loss
 def test_ignored_pixels_change_nothing(loss, logits, target):
     wide = F.pad(logits, (0, 3), value=9.0)
     padded = F.pad(target, (0, 3), value=255)
     assert loss(wide, padded).item() == pytest.approx(loss(logits, target).item(), rel=1e-12)
 
 
-@pytest.mark.parametrize("loss", [binary_focal_loss, binary_dice_loss])
+@every_loss
 def test_an_image_of_ignored_pixels_contributes_nothing(loss):
     logits = torch.randn(1, 3, 3, requires_grad=True)
     result = loss(logits, torch.full((1, 3, 3), 255))
@@ -105,12 +115,12 @@ def test_an_image_of_ignored_pixels_contributes_nothing(loss):
     assert logits.grad.abs().max() == 0
 
 
-@pytest.mark.parametrize("loss", [binary_focal_loss, binary_dice_loss])
+@every_loss
 def test_channel_axis_is_optional(loss, logits, target):
     assert torch.equal(loss(logits[:, None], target), loss(logits, target))
 
 
-@pytest.mark.parametrize("loss", [binary_focal_loss, binary_dice_loss])
+@every_loss
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_finite_for_extreme_logits(loss, dtype):
     logits = torch.tensor([[[-1000.0, 1000.0], [1000.0, -1000.0]]], dtype=dtype, requires_grad=True)
@@ -121,7 +131,7 @@ def test_finite_for_extreme_logits(loss, dtype):
     assert torch.isfinite(logits.grad).all()
 
 
-@pytest.mark.parametrize("loss", [binary_focal_loss, binary_dice_loss])
+@every_loss
 def test_gradient(loss, logits, target):
     logits.requires_grad_()
     assert torch.autograd.gradcheck(lambda inputs: loss(inputs, target), logits)
