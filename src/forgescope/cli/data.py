@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forgescope.cli import data_turns
+
 if TYPE_CHECKING:
     from forgescope.datasets_scripts.inspection_report import CorpusReport
     from forgescope.datasets_scripts.notes import Notes
@@ -187,3 +189,6 @@ def _name_unusable(notes: "Notes") -> None:
         typer.echo(f"{kind}: {found['count']} ({'; '.join(found['examples'][:3])})", err=True)
     if notes.unusable:
         raise typer.Exit(1)
+
+
+app.command("turns")(data_turns.turns)
