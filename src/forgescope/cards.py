@@ -15,6 +15,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import EntryNotFoundError
 from transformers import PreTrainedModel
 
+from .auto import MODELS
+
 CARD_FILE = "README.md"
 TAGS = ("forgescope", "image-forensics", "forgery-localization")
 ROW_KEYS = ("protocol", "source", "metric", "value")
@@ -144,4 +146,5 @@ def _template_card(model: PreTrainedModel, repo_id: str) -> ModelCard:
         class_name=type(model).__name__,
         parameters=f"{model.num_parameters() / 1e6:.1f} million",
         config=model.config,
+        task=MODELS[model.config.model_type].pipeline_tag,
     )

@@ -1,6 +1,7 @@
 """Runs in a process of its own in which forgescope cannot be imported: load what was published.
 
-Usage: load_child.py FOLDER REPOSITORY
+Usage: load_child.py FOLDER REPOSITORY..., where inputs.npy lies in FOLDER. Results of a repository go to FOLDER/<its
+name>: the tensors that each Auto class gives, what the stock pipeline of its task gives, and loaded.json.
 """
 
 import json
@@ -23,38 +24,46 @@ class Absent(MetaPathFinder):
 sys.meta_path.insert(0, Absent())
 
 import torch  # noqa: E402
+import transformers  # noqa: E402
 from PIL import Image  # noqa: E402
-from transformers import (  # noqa: E402
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-    AutoModelForSemanticSegmentation,
-    pipeline,
-)
+from transformers import AutoConfig, AutoImageProcessor, pipeline  # noqa: E402
 
-folder, repository = Path(sys.argv[1]), sys.argv[2]
-images = np.load(folder / "inputs.npy")
-config = AutoConfig.from_pretrained(repository, trust_remote_code=True)
-processor = AutoImageProcessor.from_pretrained(repository, trust_remote_code=True)
-inputs = processor(list(images), return_tensors="pt")
-classes = {"config": type(config).__name__, "processor": type(processor).__name__}
-for auto_class in (AutoModel, AutoModelForSemanticSegmentation):
-    model = auto_class.from_pretrained(repository, trust_remote_code=True)
-    classes[auto_class.__name__] = type(model).__name__
-    with torch.no_grad():
-        np.save(folder / f"{auto_class.__name__}.npy", model(**inputs).logits.numpy())
-
+PIPELINES = {
+    "AutoModelForSemanticSegmentation": "image-segmentation",
+    "AutoModelForImageClassification": "image-classification",
+}
 messages = []
 handler = logging.Handler()
 handler.emit = lambda record: messages.append((record.levelname, record.getMessage()))
 logging.getLogger("transformers").addHandler(handler)
-segment = pipeline("image-segmentation", model=repository, trust_remote_code=True)
-segments = segment(Image.fromarray(images[0]))
-masks = {entry["label"]: np.array(entry["mask"]) for entry in segments}
-np.savez(folder / "pipeline.npz", **masks)
 
+
+def load(repository, images, out):
+    """Load a repository through every Auto class that it names and through its pipeline; write what comes out."""
+    config = AutoConfig.from_pretrained(repository, trust_remote_code=True)
+    processor = AutoImageProcessor.from_pretrained(repository, trust_remote_code=True)
+    inputs = processor(list(images), return_tensors="pt")
+    classes = {"config": type(config).__name__, "processor": type(processor).__name__}
+    for name in (one for one in config.auto_map if one.startswith("AutoModel")):
+        model = getattr(transformers, name).from_pretrained(repository, trust_remote_code=True)
+        classes[name] = type(model).__name__
+        with torch.no_grad():
+            outputs = model(**inputs)
+        np.savez(out / f"{name}.npz", **{key: value.numpy() for key, value in outputs.items()})
+    messages.clear()
+    (task,) = (PIPELINES[name] for name in classes if name in PIPELINES)
+    entries = pipeline(task, model=repository, trust_remote_code=True)(Image.fromarray(images[0]))
+    found = {one["label"]: np.array(one["mask"] if "mask" in one else one["score"]) for one in entries}
+    np.savez(out / "pipeline.npz", **found)
+    (out / "loaded.json").write_text(json.dumps({"classes": classes, "messages": messages}))
+
+
+folder = Path(sys.argv[1])
+for repository in sys.argv[2:]:
+    out = folder / repository.partition("/")[2]
+    out.mkdir()
+    load(repository, np.load(folder / "inputs.npy"), out)
 try:
     import forgescope  # noqa: F401
 except ModuleNotFoundError:
-    classes["forgescope"] = "absent"
-(folder / "loaded.json").write_text(json.dumps({"classes": classes, "messages": messages}))
+    (folder / "forgescope-is-absent").touch()

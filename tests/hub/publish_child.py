@@ -1,6 +1,7 @@
 """Runs in a process of its own, with HF_ENDPOINT set: publish in every way, note what came out.
 
-Usage: publish_child.py FOLDER, where checkpoint/, card.md, metrics.json and inputs.npy lie and results go.
+Usage: publish_child.py FOLDER, where checkpoints/<model type>/, card.md, metrics.json and inputs.npy lie; results go
+there.
 """
 
 import json
@@ -25,7 +26,8 @@ def run(*arguments):
     return 0
 
 
-checkpoint = folder / "checkpoint"
+checkpoints = {path.name: path for path in (folder / "checkpoints").iterdir()}
+checkpoint = checkpoints["iclnet"]
 statuses = {
     "template": run("push", checkpoint, "org/template", "--private", "--license", "mit", "--dataset", "org/photos"),
     "carded": run(
@@ -38,6 +40,7 @@ statuses = {
     "no config": run("push", "org/empty", "org/copy"),
     "other type": run("push", "org/segformer", "org/copy"),
     "metrics missing": run("push", checkpoint, "org/copy", "--metrics", folder / "card.md"),
+    **{name: run("push", path, f"org/{name}") for name, path in checkpoints.items()},
 }
 
 import torch  # noqa: E402
@@ -49,10 +52,12 @@ model.push_to_hub("org/plain")
 processor.push_to_hub("org/plain")
 model.push_to_hub("org/carded", tags=["pushed-again"])
 plain = AutoModel.from_pretrained("org/plain")
-with torch.no_grad():
-    inputs = processor(list(np.load(folder / "inputs.npy")), return_tensors="pt")
-    np.save(folder / "local_logits.npy", model(**inputs).logits.numpy())
-    np.save(folder / "plain_logits.npy", plain(**inputs).logits.numpy())
 segment = pipeline("image-segmentation", model="org/plain")
 classes = {"plain": type(plain).__module__, "pipeline": type(segment.model).__module__}
+images = list(np.load(folder / "inputs.npy"))
+for name in ("plain", *checkpoints):
+    model = AutoModel.from_pretrained(f"org/{name}")
+    inputs = AutoImageProcessor.from_pretrained(f"org/{name}")(images, return_tensors="pt")
+    with torch.no_grad():
+        np.savez(folder / f"{name}.npz", **{key: value.numpy() for key, value in model(**inputs).items()})
 (folder / "published.json").write_text(json.dumps({"statuses": statuses, "classes": classes}))

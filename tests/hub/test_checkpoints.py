@@ -4,30 +4,37 @@ import json
 
 import pytest
 from safetensors.torch import load_file, save_file
+from tiny_models import tiny_model
 
+from forgescope.auto import MODELS
 from forgescope.hub import load_checkpoint, resolve_checkpoint, save_with_code
-from forgescope.modeling.configuration_iclnet import ICLNetConfig
-from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation, ICLNetModel
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
 FORMS = "expected iclnet-mini, a folder, or a Hub id (organization/name)"
 
 
-@pytest.fixture
-def tiny_model():
-    encoder = {
-        "depths": (1, 1, 1, 1),
-        "hidden_sizes": (8, 16, 24, 32),
-        "num_attention_heads": (1, 2, 3, 4),
-        "sr_ratios": (4, 2, 1, 1),
-    }
-    return ICLNetForForgerySegmentation(ICLNetConfig(encoder_config=encoder, head_hidden_sizes=(16, 16, 8, 8)))
+# a field of each model, a value that it refuses, and a setting that makes some weights another shape
+SETTINGS = {
+    "iclnet": ("noise_filter", {"head_hidden_sizes": [16, 16, 8, 16]}, "head"),
+    "gamma": ("cross_attention", {"decoder_hidden_size": 48}, "classifier"),
+    "diffseg": ("task", {"decoder_hidden_size": 48}, "segmenter.decoder"),
+}
+
+
+@pytest.fixture(params=MODELS)
+def model_type(request):
+    return request.param
 
 
 @pytest.fixture
-def checkpoint(tiny_model, tmp_path):
+def model(model_type):
+    return tiny_model(model_type)
+
+
+@pytest.fixture
+def checkpoint(model, tmp_path):
     folder = tmp_path / "checkpoint"
-    tiny_model.save_pretrained(folder)
+    model.save_pretrained(folder)
     ForgeryImageProcessor().save_pretrained(folder)
     return folder
 
@@ -86,25 +93,27 @@ def test_other_model_type(tmp_path):
         resolve_checkpoint(tmp_path)
 
 
-def test_model_types_may_be_narrowed(checkpoint):
-    with pytest.raises(ValueError, match="has model type 'iclnet', which cannot be used here; expected gamma"):
-        resolve_checkpoint(checkpoint, model_types=["gamma"])
+def test_model_types_may_be_narrowed(checkpoint, model_type):
+    other = "gamma" if model_type == "iclnet" else "iclnet"
+    message = f"has model type '{model_type}', which cannot be used here; expected {other}$"
+    with pytest.raises(ValueError, match=message):
+        resolve_checkpoint(checkpoint, model_types=[other])
+    assert resolve_checkpoint(checkpoint, model_types=[other, model_type]) == str(checkpoint)
 
 
-def test_load(checkpoint):
-    model, processor = load_checkpoint(checkpoint)
-    assert type(model) is ICLNetForForgerySegmentation
+def test_load(checkpoint, model):
+    loaded, processor = load_checkpoint(checkpoint)
+    assert type(loaded) is type(model)
     assert type(processor) is ForgeryImageProcessor
-    assert not model.training
+    assert not loaded.training
 
 
-def test_missing_weights_are_an_error(checkpoint):
+def test_missing_weights_are_an_error(checkpoint, model):
     weights = load_file(checkpoint / "model.safetensors")
-    del weights["head.classifier.bias"], weights["head.classifier.weight"]
-    save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(
-        ValueError, match="2 weights of ICLNetForForgerySegmentation are missing .* them head.classifier"
-    ):
+    dropped = sorted(weights)[:2]
+    kept = {name: tensor for name, tensor in weights.items() if name not in dropped}
+    save_file(kept, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"2 weights of {type(model).__name__} are missing .* them {dropped[0]}"):
         load_checkpoint(checkpoint)
 
 
@@ -120,17 +129,17 @@ def change_config(checkpoint, **settings):
     (checkpoint / "config.json").write_text(json.dumps({**config, **settings}))
 
 
-def test_impossible_setting(checkpoint):
-    change_config(checkpoint, noise_filter="nonsense")
-    with pytest.raises(ValueError, match="config.json of checkpoint .* is wrong: .*noise_filter"):
+def test_impossible_setting(checkpoint, model_type):
+    field = SETTINGS[model_type][0]
+    change_config(checkpoint, **{field: "nonsense"})
+    with pytest.raises(ValueError, match=f"config.json of checkpoint .* is wrong: .*{field}"):
         load_checkpoint(checkpoint)
 
 
-def test_config_of_other_weights(checkpoint):
-    change_config(checkpoint, head_hidden_sizes=[16, 16, 8, 16])
-    with pytest.raises(
-        ValueError, match="4 weights of ICLNetForForgerySegmentation .* another shape, among them head"
-    ):
+def test_config_of_other_weights(checkpoint, model, model_type):
+    _, settings, first = SETTINGS[model_type]
+    change_config(checkpoint, **settings)
+    with pytest.raises(ValueError, match=f"weights of {type(model).__name__} .* another shape, among them {first}"):
         load_checkpoint(checkpoint)
 
 
@@ -146,27 +155,30 @@ def test_no_processor(checkpoint):
         load_checkpoint(checkpoint)
 
 
-def test_saving_with_code_leaves_the_objects_alone(tiny_model, tmp_path):
+def test_saving_with_code_leaves_the_objects_alone(model, tmp_path):
     processor = ForgeryImageProcessor()
-    save_with_code(tiny_model, processor, tmp_path / "with")
-    tiny_model.save_pretrained(tmp_path / "plain")
+    save_with_code(model, processor, tmp_path / "with")
+    model.save_pretrained(tmp_path / "plain")
     processor.save_pretrained(tmp_path / "plain")
     assert not list((tmp_path / "plain").glob("*.py"))
     assert "auto_map" not in json.loads((tmp_path / "plain" / "config.json").read_text())
     assert "auto_map" not in json.loads((tmp_path / "plain" / "preprocessor_config.json").read_text())
 
 
-def test_saved_sources_are_those_of_the_package(tiny_model, tmp_path, repository):
-    sources = save_with_code(tiny_model, ForgeryImageProcessor(), tmp_path)
+def test_saved_sources_are_those_of_the_package(model, tmp_path, repository):
+    sources = save_with_code(model, ForgeryImageProcessor(), tmp_path)
     assert {path.name for path in sources} == {path.name for path in tmp_path.glob("*.py")}
     for path in sources:
         twins = [repository / folder / path.name for folder in ("modeling", "processing")]
         assert path.read_text() in [twin.read_text() for twin in twins if twin.exists()]
 
 
-def test_a_model_without_head_is_entered_for_automodel_only(tiny_model, tmp_path):
-    save_with_code(ICLNetModel(tiny_model.config), ForgeryImageProcessor(), tmp_path)
+def test_a_model_without_head_is_entered_for_automodel_only(model, model_type, tmp_path):
+    family = MODELS[model_type]
+    if family.base_model is None:
+        pytest.skip("this model has no form without head")
+    save_with_code(family.base_model(model.config), ForgeryImageProcessor(), tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["auto_map"] == {
-        "AutoConfig": "configuration_iclnet.ICLNetConfig",
-        "AutoModel": "modeling_iclnet.ICLNetModel",
+        "AutoConfig": f"configuration_{model_type}.{family.config.__name__}",
+        "AutoModel": f"modeling_{model_type}.{family.base_model.__name__}",
     }

@@ -10,20 +10,16 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from tiny_models import tiny_model
 
-from forgescope.modeling.configuration_iclnet import ICLNetConfig
-from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation
+from forgescope.auto import MODELS
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
 HERE = Path(__file__).parent
 TOKEN = "hf_test"
-ENCODER = {
-    "depths": (1, 1, 1, 1),
-    "hidden_sizes": (8, 16, 24, 32),
-    "num_attention_heads": (1, 2, 3, 4),
-    "sr_ratios": (4, 2, 1, 1),
-    "drop_path_rate": 0.0,
-}
+# how the processor of each checkpoint treats photographs
+PROCESSING = {"iclnet": {}, "gamma": {"do_resize": False, "smallest_edge": 64}, "diffseg": {}}
+every_model = pytest.mark.parametrize("model_type", MODELS)
 CARD = """---
 license: cc-by-4.0
 language: en
@@ -80,10 +76,10 @@ def run_child(script, *arguments, endpoint):
 def published(mini_hub, tmp_path_factory):
     """Folder with the results of both children, and what the first one printed."""
     folder = tmp_path_factory.mktemp("published")
-    torch.manual_seed(0)
-    config = ICLNetConfig(encoder_config=ENCODER, head_hidden_sizes=(16, 16, 8, 8))
-    ICLNetForForgerySegmentation(config).save_pretrained(folder / "checkpoint")
-    ForgeryImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder / "checkpoint")
+    for name in MODELS:
+        processor = ForgeryImageProcessor(size={"height": 64, "width": 64}, **PROCESSING[name])
+        tiny_model(name).save_pretrained(folder / "checkpoints" / name)
+        processor.save_pretrained(folder / "checkpoints" / name)
     (folder / "card.md").write_text(CARD, encoding="utf-8")
     (folder / "metrics.json").write_text(json.dumps(ROWS))
     images = np.random.default_rng(0).integers(0, 256, (2, 50, 70, 3), dtype=np.uint8)
@@ -92,13 +88,19 @@ def published(mini_hub, tmp_path_factory):
     mini_hub.create("org/segformer")
     mini_hub.commit("org/segformer", {"config.json": b'{"model_type": "segformer"}'})
     child = run_child("publish_child.py", folder, endpoint=mini_hub.url)
-    run_child("load_child.py", folder, "org/carded", endpoint=mini_hub.url)
+    run_child("load_child.py", folder, *(f"org/{name}" for name in MODELS), endpoint=mini_hub.url)
     return folder, child
 
 
-@pytest.fixture(scope="module")
-def loaded(published):
-    return json.loads((published[0] / "loaded.json").read_text())
+def loaded(published, model_type):
+    return json.loads((published[0] / model_type / "loaded.json").read_text())
+
+
+def reference(published, model_type):
+    """Model, processor and first image as they are here."""
+    folder = published[0] / "checkpoints" / model_type
+    model = MODELS[model_type].task_model.from_pretrained(folder)
+    return model, ForgeryImageProcessor.from_pretrained(folder), np.load(published[0] / "inputs.npy")[0]
 
 
 def card_of(mini_hub, repo_id):
@@ -108,7 +110,7 @@ def card_of(mini_hub, repo_id):
 def test_exit_statuses(published):
     statuses = json.loads((published[0] / "published.json").read_text())["statuses"]
     fine = {name for name, status in statuses.items() if status == 0}
-    assert fine == {"template", "carded", "again", "from hub"}
+    assert fine == {"template", "carded", "again", "from hub", *MODELS}
     assert {status for name, status in statuses.items() if name not in fine} == {2}
 
 
@@ -123,7 +125,8 @@ def test_the_address_is_printed(published, mini_hub):
         "needs `hf auth login`); expected iclnet-mini, a folder, or a Hub id (organization/name)",
         "error: unknown checkpoint 'org/empty': no such folder here, and the repository on {url} has no config.json; "
         "expected iclnet-mini, a folder, or a Hub id (organization/name)",
-        "error: checkpoint 'org/segformer' has model type 'segformer', which cannot be used here; expected iclnet",
+        "error: checkpoint 'org/segformer' has model type 'segformer', which cannot be used here; expected "
+        + " or ".join(MODELS),
         'error: "license" must be one of a known list',
     ],
 )
@@ -131,53 +134,79 @@ def test_errors_are_one_line(published, mini_hub, message):
     assert message.format(url=mini_hub.url) in published[1].stderr.splitlines()
 
 
-def test_repository_without_forgescope_has_all_code(published, mini_hub):
-    files = mini_hub.files("org/carded")
+@every_model
+def test_repository_without_forgescope_has_all_code(published, mini_hub, model_type):
+    files, family = mini_hub.files(f"org/{model_type}"), MODELS[model_type]
     sources = {name for name in files if name.endswith(".py")}
-    assert {"configuration_iclnet.py", "modeling_iclnet.py", "image_processing_forgery.py"} <= sources
+    expected = {f"configuration_{model_type}.py", f"modeling_{model_type}.py", "image_processing_forgery.py"}
+    assert expected <= sources
+    model_class = f"modeling_{model_type}.{family.task_model.__name__}"
     assert json.loads(files["config.json"])["auto_map"] == {
-        "AutoConfig": "configuration_iclnet.ICLNetConfig",
-        "AutoModel": "modeling_iclnet.ICLNetForForgerySegmentation",
-        "AutoModelForSemanticSegmentation": "modeling_iclnet.ICLNetForForgerySegmentation",
+        "AutoConfig": f"configuration_{model_type}.{family.config.__name__}",
+        "AutoModel": model_class,
+        family.task_auto_class.__name__: model_class,
     }
     assert json.loads(files["preprocessor_config.json"])["auto_map"] == {
         "AutoImageProcessor": "image_processing_forgery.ForgeryImageProcessor"
     }
 
 
-def test_classes_of_the_remote_code(loaded):
-    assert loaded["classes"] == {
-        "config": "ICLNetConfig",
+@every_model
+def test_classes_of_the_remote_code(published, model_type):
+    family = MODELS[model_type]
+    assert (published[0] / "forgescope-is-absent").exists()
+    assert loaded(published, model_type)["classes"] == {
+        "config": family.config.__name__,
         "processor": "ForgeryImageProcessor",
-        "AutoModel": "ICLNetForForgerySegmentation",
-        "AutoModelForSemanticSegmentation": "ICLNetForForgerySegmentation",
-        "forgescope": "absent",
+        "AutoModel": family.task_model.__name__,
+        family.task_auto_class.__name__: family.task_model.__name__,
     }
 
 
-@pytest.mark.parametrize("file", ["AutoModel.npy", "AutoModelForSemanticSegmentation.npy", "plain_logits.npy"])
-def test_logits_are_bit_equal(published, loaded, file):
-    folder = published[0]
-    expected = np.load(folder / "local_logits.npy")
-    assert expected.shape == (2, 1, 16, 16)
-    np.testing.assert_array_equal(np.load(folder / file), expected)
+@every_model
+def test_remote_code_gives_bit_equal_outputs(published, model_type):
+    expected = np.load(published[0] / f"{model_type}.npz")
+    assert "logits" in expected
+    for auto_class in ("AutoModel", MODELS[model_type].task_auto_class.__name__):
+        found = np.load(published[0] / model_type / f"{auto_class}.npz")
+        assert set(found) == set(expected)
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
-def test_stock_pipeline_gives_the_mask(published, loaded):
-    folder = published[0]
-    masks = np.load(folder / "pipeline.npz")
-    model = ICLNetForForgerySegmentation.from_pretrained(folder / "checkpoint")
-    processor = ForgeryImageProcessor.from_pretrained(folder / "checkpoint")
-    image = np.load(folder / "inputs.npy")[0]
+def test_plain_push_gives_bit_equal_outputs(published):
+    plain, expected = (np.load(published[0] / f"{name}.npz") for name in ("plain", "iclnet"))
+    np.testing.assert_array_equal(plain["logits"], expected["logits"])
+
+
+@pytest.mark.parametrize("model_type", ["iclnet", "diffseg"])
+def test_stock_pipeline_gives_the_mask(published, model_type):
+    model, processor, image = reference(published, model_type)
     with torch.no_grad():
         outputs = model(**processor(image, return_tensors="pt"))
     expected = processor.post_process_semantic_segmentation(outputs, target_sizes=[(50, 70)])[0].numpy()
-    assert set(masks) <= {"authentic", "forged"}
-    np.testing.assert_array_equal(masks["forged"] if "forged" in masks else np.zeros_like(expected), expected * 255)
+    masks = np.load(published[0] / model_type / "pipeline.npz")
+    assert set(masks) == {model.config.id2label[index] for index in np.unique(expected)}
+    for index, name in model.config.id2label.items():
+        if name in masks:
+            np.testing.assert_array_equal(masks[name], (expected == index) * 255)
 
 
-def test_remote_code_logs_no_error(loaded):
-    assert [message for level, message in loaded["messages"] if level in ("ERROR", "CRITICAL")] == []
+def test_stock_pipeline_gives_the_verdict(published):
+    model, processor, image = reference(published, "gamma")
+    with torch.no_grad():
+        fake = model(**processor(image, return_tensors="pt")).logits[0, 1].sigmoid().item()
+    scores = np.load(published[0] / "gamma" / "pipeline.npz")
+    assert {name: float(score) for name, score in scores.items()} == {
+        "fake": pytest.approx(fake, rel=1e-5),
+        "real": pytest.approx(1 - fake, rel=1e-5),
+    }
+
+
+@every_model
+def test_remote_code_logs_no_error(published, model_type):
+    messages = loaded(published, model_type)["messages"]
+    assert [message for level, message in messages if level in ("ERROR", "CRITICAL")] == []
 
 
 def test_plain_push_loads_our_classes(published):
@@ -217,6 +246,16 @@ def test_template_card(published, mini_hub):
     assert (card.data.license, card.data.datasets) == ("mit", ["org/photos"])
     assert card.text.startswith("\n# org/template\n")
     assert "threshold of the image verdict has not been chosen" in card.text
+
+
+@every_model
+def test_template_card_shows_the_task(published, mini_hub, model_type):
+    card, tag = card_of(mini_hub, f"org/{model_type}"), MODELS[model_type].pipeline_tag
+    assert card.data.pipeline_tag == tag
+    assert f'pipeline("{tag}", model="org/{model_type}", trust_remote_code=True)' in card.text
+    config = reference(published, model_type)[0].config
+    classes = ", ".join(f"{index} = {name}" for index, name in config.id2label.items())
+    assert f"Classes: {classes}.\n" in card.text
 
 
 def test_pushing_from_the_hub_takes_its_files(published, mini_hub):
