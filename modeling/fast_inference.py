@@ -24,6 +24,8 @@ from transformers.models.segformer.modeling_segformer import (
     SegformerStage,
 )
 
+from .cross_attention import PooledCrossAttention
+from .fast_attention import FastPooledCrossAttention
 from .fast_decoder import FastMLPDecoder
 from .high_pass import ENERGY_WINDOW, HighPassFilter
 from .mlp_decoder import MLPDecoder
@@ -168,6 +170,7 @@ REPLACEMENTS = {
     SegformerStage: FastStage,
     HighPassFilter: FastHighPassFilter,
     MLPDecoder: FastMLPDecoder,
+    PooledCrossAttention: FastPooledCrossAttention,
 }
 
 

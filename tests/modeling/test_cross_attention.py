@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from forgescope.modeling import fast_attention
 from forgescope.modeling.cross_attention import PooledCrossAttention
+from forgescope.modeling.fast_attention import FastPooledCrossAttention
 
 CHANNELS, HEADS = 12, 3
 # queries, context tokens: the usual case, one query, one context token, both
@@ -121,3 +123,28 @@ def test_bfloat16():
         rounded = attention.to(torch.bfloat16)(*[one.to(torch.bfloat16) for one in inputs])
     assert rounded.dtype == torch.bfloat16
     assert (rounded.double() - expected).norm() / expected.norm() < 0.03
+
+
+# The form for inference
+
+
+@pytest.mark.parametrize(("queries", "tokens"), SIZES)
+@pytest.mark.parametrize("block", [1, 4, 1024])
+def test_fast_equals_plain(monkeypatch, queries, tokens, block):
+    monkeypatch.setattr(fast_attention, "QUERY_BLOCK", block)
+    attention, inputs = drawn_attention(), drawn_tokens(queries, tokens)
+    with torch.no_grad():
+        expected = attention(*inputs)
+        attention.__class__ = FastPooledCrossAttention
+        torch.testing.assert_close(attention(*inputs), expected, rtol=1e-10, atol=1e-10)
+    assert attention(*inputs).requires_grad
+
+
+def test_fast_in_bfloat16_sums_the_weights_precisely():
+    attention, inputs = drawn_attention(), drawn_tokens(3000, 7)
+    with torch.no_grad():
+        expected = attention(*inputs)
+        attention.__class__ = FastPooledCrossAttention
+        rounded = attention.to(torch.bfloat16)(*[one.to(torch.bfloat16) for one in inputs])
+    assert rounded.dtype == torch.bfloat16
+    assert (rounded.double() - expected).norm() / expected.norm() < 0.01

@@ -4,6 +4,7 @@ import itertools
 import pytest
 import torch
 
+from forgescope.modeling.fast_attention import FastPooledCrossAttention
 from forgescope.modeling.fast_decoder import FastMLPDecoder
 from forgescope.modeling.fast_inference import FastLinear, onednn_is_usable, optimize_for_inference
 from forgescope.modeling.mlp_decoder import MLPDecoder
@@ -60,6 +61,7 @@ def test_modules_are_replaced(pair):
     model, fast = pair()
     assert {type(one) for one in fast.decoders.values()} == {FastMLPDecoder}
     assert {type(one) for one in model.decoders.values()} == {MLPDecoder}
+    assert {type(one) for one in fast.cross_attention.values()} == {FastPooledCrossAttention}
     assert type(fast.gamma.projection) is (FastLinear if onednn_is_usable() else torch.nn.Linear)
 
 
