@@ -224,7 +224,8 @@ class GammaForDetection(GammaPreTrainedModel):
             name: decoder(features.hidden_states, return_features=self._reads_features)
             for name, decoder in self.decoders.items()
         }
-        feature = self._attend(features, {name: maps for name, (maps, _) in decoded.items()})
+        maps = {name: one for name, (one, _) in decoded.items()}
+        feature = self._attend(features.pooler_output, features.last_hidden_state, maps)
         fake = self.classifier(feature)
         mask_logits = {name: logits for name, (_, logits) in decoded.items()}
         losses = {}
@@ -239,11 +240,11 @@ class GammaForDetection(GammaPreTrainedModel):
         use_dict = self.config.return_dict if return_dict is None else return_dict
         return outputs if use_dict else outputs.to_tuple()
 
-    def _attend(self, features: GammaModelOutput, decoded: dict[str, torch.Tensor | None]) -> torch.Tensor:
+    def _attend(
+        self, pooled: torch.Tensor, cells: torch.Tensor, decoded: dict[str, torch.Tensor | None]
+    ) -> torch.Tensor:
         """Add what the attention between decoders and classification feature gives to the latter: (B, C_Dec)."""
-        pooled = features.pooler_output
-        spatial = self.config.cross_attention_tokens == "spatial"
-        context = features.last_hidden_state if spatial else pooled[:, None]
+        context = cells if self.config.cross_attention_tokens == "spatial" else pooled[:, None]
         feature = pooled
         for name, maps in decoded.items():
             tokens = maps.flatten(2).transpose(1, 2) if maps is not None else None
