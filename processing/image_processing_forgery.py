@@ -2,10 +2,11 @@
 
 Paper: PromptForge-350k / ICL-Net, section 6.1 (512 x 512 inputs) and section 4 (128 x 128 masks). Resampling filter,
 padding and EXIF rule are not given in the paper. Polarity: 1 = forged pixel.
+Masks of DiffSeg30k hold ids of editors (its section 4.1); which id means which editor is not given in the paper.
 """
 
 import os
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 
 from .image_conversion import to_upright_rgb
 from .image_enlarging import enlarged_size
-from .mask_conversion import read_masks, sample_labels
+from .mask_conversion import MaskValues, read_masks, sample_labels
 
 
 class ForgeryImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[call-arg]
@@ -37,11 +38,15 @@ class ForgeryImageProcessorKwargs(ImagesKwargs, total=False):  # type: ignore[ca
         mask_stride (`int`): labels have one value for this many pixels of `pixel_values` in each direction.
         smallest_edge (`int`, *optional*): with `do_resize=False`, images whose shorter edge is below this many pixels
             are enlarged to it.
+        mask_values (`str`): "binary", "ids" or "any"; what the pixels of a mask say, see `read_mask`.
+        id2editor (`list[str]`, *optional*): names of the editors with the ids 1, 2, ... in masks of ids.
     """
 
     size_divisor: int
     mask_stride: int
     smallest_edge: int | None
+    mask_values: MaskValues
+    id2editor: list[str] | tuple[str, ...] | None
 
 
 class ForgeryImageProcessor(TorchvisionBackend):
@@ -60,6 +65,12 @@ class ForgeryImageProcessor(TorchvisionBackend):
         size_divisor: 32, the total stride of a SegFormer encoder.
         mask_stride: 4, so labels are 128 x 128 for a 512 x 512 input.
         smallest_edge: None: images keep their size; 512 for GAMMA (section 5.1), see `enlarged_size`.
+        mask_values: "binary": masks mark forged pixels. "ids": they hold ids of editors, which become the labels.
+            "any": masks of either form mark forged pixels. See `read_mask`.
+        id2editor: names of the editors with the ids 1, 2, ...; a mask with another id is refused. None: any id.
+
+    Raises:
+        ValueError: unknown `mask_values`.
 
     Example:
         >>> from PIL import Image
@@ -84,9 +95,13 @@ class ForgeryImageProcessor(TorchvisionBackend):
     size_divisor = 32
     mask_stride = 4
     smallest_edge = None
+    mask_values = "binary"
+    id2editor = None
 
     def __init__(self, **kwargs: Unpack[ForgeryImageProcessorKwargs]):
         super().__init__(**kwargs)
+        if self.mask_values not in get_args(MaskValues):
+            raise ValueError(f"expected mask_values {', '.join(get_args(MaskValues))}, got {self.mask_values!r}")
 
     def preprocess(
         self,
@@ -98,12 +113,12 @@ class ForgeryImageProcessor(TorchvisionBackend):
 
         Args:
             images: one image or a list: PIL, array or tensor of values 0..255, path or URL.
-            segmentation_maps: one mask an image, see `read_masks`; None in the list is an authentic image.
+            segmentation_maps: one mask an image, see `read_mask`; None in the list is an authentic image.
             **kwargs: any attribute of the processor, for this call only; `return_tensors="pt"` stacks.
 
         Returns:
             `pixel_values` (B, 3, H, W) float32, normalized, and with masks `labels` (B, H / mask_stride,
-            W / mask_stride) int64, 1 = forged, 0 = authentic, 255 = padding.
+            W / mask_stride) int64: 1 = forged, or the id of the editor; 0 = authentic, 255 = padding.
 
         Raises:
             ValueError: number of masks, size or values of a mask, or a `size` that is no multiple of `size_divisor`.
@@ -145,7 +160,7 @@ class ForgeryImageProcessor(TorchvisionBackend):
             tensors = [self.enlarge(tensor, kwargs["smallest_edge"], kwargs["resample"]) for tensor in tensors]
         data: dict[str, Any] = {"pixel_values": self._preprocess(tensors, **kwargs)}
         if segmentation_maps is not None:
-            masks = read_masks(segmentation_maps, shown)
+            masks = read_masks(segmentation_maps, shown, kwargs["mask_values"], kwargs["id2editor"])
             if not kwargs["do_resize"]:
                 masks = [self.enlarge(mask, kwargs["smallest_edge"], PILImageResampling.NEAREST) for mask in masks]
             data["labels"] = [
