@@ -58,7 +58,8 @@ class DiffSegConfig(PreTrainedConfig):
         fully_connected_dropout (`float`, *optional*, defaults to 0.5):
             Dropout behind each of them.
         initializer_range (`float`, *optional*, defaults to 0.02):
-            Standard deviation of SegFormer's new layers; the CNNs are drawn by He et al.'s rule.
+            Standard deviation of SegFormer's new layers and of those that give the logits; all others of the CNNs are
+            drawn by He et al.'s rule.
         label_ignore_index (`int`, *optional*, defaults to 255):
             Value of mask pixels that count in no loss, such as padding.
         mask_threshold (`float`, *optional*, defaults to 0.5):
@@ -109,6 +110,8 @@ class DiffSegConfig(PreTrainedConfig):
             self.backbone = BACKBONES.get(self.architecture)
         # the classes follow from task and editors; what a file says beside them is not read
         names = ("authentic", "edited") if self.task == "binary" else ("authentic", *self.id2editor)
+        if kwargs.pop("num_labels", len(names)) != len(names):
+            raise ValueError(f"num_labels follows from task and id2editor: {len(names)}; name other editors instead")
         self.id2label = dict(enumerate(names))
         super().__post_init__(**kwargs)
         self.label2id = {name: index for index, name in self.id2label.items()}
@@ -118,12 +121,24 @@ class DiffSegConfig(PreTrainedConfig):
         """Pixels of the input for one pixel of the logits; the image processor needs the same number."""
         return MASK_STRIDES[self.architecture]
 
+    @property
+    def processor_settings(self) -> dict[str, Any]:
+        """What `ForgeryImageProcessor` has to know of the model: grid of the labels, and what masks hold."""
+        return {
+            "mask_stride": self.mask_stride,
+            "mask_values": "any" if self.task == "binary" else "ids",
+            "id2editor": list(self.id2editor),
+        }
+
     def validate_architecture(self) -> None:
         """Check editors and strides; called at construction and at save."""
         if not self.id2editor or len(set(self.id2editor)) != len(self.id2editor):
             raise ValueError(f"id2editor must name at least one editor and none twice, got {tuple(self.id2editor)}")
         if "authentic" in self.id2editor:
             raise ValueError("id2editor must not hold 'authentic': that is the class with the id 0")
+        if 0 <= self.label_ignore_index <= len(self.id2editor):
+            ids = f"0 to {len(self.id2editor)}"
+            raise ValueError(f"label_ignore_index must be no id of a class, {ids}, got {self.label_ignore_index}")
         if self.backbone_output_stride not in (8, 16, 32):
             raise ValueError(f"backbone_output_stride must be 8, 16 or 32, got {self.backbone_output_stride}")
 

@@ -13,10 +13,12 @@ Weights: backbones can be filled from timm and from SegFormer checkpoints. Those
 NVIDIA's own licence, which allows research and evaluation only; timm's stand under the licence of each model's card.
 """
 
+import pickle
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import nn
 from transformers import SegformerModel
 from transformers import initialization as init
@@ -27,7 +29,13 @@ from .configuration_diffseg import DiffSegConfig
 from .mlp_decoder import MLPDecoder
 from .modeling_forgescope import ForgescopePreTrainedModel
 from .segformer_encoder import check_input_size, encoder_settings, load_segformer
-from .segmentation_cnn import BilinearUpsampling, DeepLabV3Plus, FCN8s, timm_source
+from .segmentation_cnn import BilinearUpsampling, DeepLabV3Plus, FCN8s, ScoreLayer, timm_source
+
+# What reading weights raises: for foreign weights, unknown names and no network, and for files of something else.
+UNFIT = (RuntimeError, OSError, ValueError)
+UNREADABLE = (SafetensorError, pickle.UnpicklingError, EOFError, LookupError, AttributeError, TypeError)
+# Characters of a reason that are shown; torch lists every weight that does not fit.
+LONGEST_REASON = 200
 
 
 class SegformerSegmenter(nn.Module):
@@ -43,7 +51,7 @@ class SegformerSegmenter(nn.Module):
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) to logits (B, num_labels, H / 4, W / 4)."""
         maps = self.encoder(pixel_values, output_hidden_states=True).hidden_states
-        return self.decoder(tuple(maps))[1]
+        return self.decoder(tuple(maps), return_features=False)[1]
 
 
 def build_network(config: DiffSegConfig) -> nn.Module:
@@ -81,6 +89,7 @@ class DiffSegForEditSegmentation(ForgescopePreTrainedModel):
     base_model_prefix = "diffseg"
     main_input_name = "pixel_values"
     input_modalities = ("image",)
+    supports_gradient_checkpointing = True  # of SegFormer; the others say that they have none
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
@@ -88,14 +97,20 @@ class DiffSegForEditSegmentation(ForgescopePreTrainedModel):
 
     def __init__(self, config: DiffSegConfig):
         super().__init__(config)
-        self.segmenter = build_network(config)
+        # post_init draws the weights; drawing those of VGG's classifier, which is not used, would take seconds
+        with init.no_init_weights():
+            self.segmenter = build_network(config)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, BilinearUpsampling):
             init.copy_(module.weight, module.initial_weight())
-        elif isinstance(module, nn.Conv2d) and self.config.architecture != "segformer":
+        elif (
+            isinstance(module, nn.Conv2d)
+            and not isinstance(module, ScoreLayer)
+            and self.config.architecture != "segformer"
+        ):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     @classmethod
@@ -116,7 +131,7 @@ class DiffSegForEditSegmentation(ForgescopePreTrainedModel):
             fully connected layers of VGG in `fcn8s`, which are filled where the sizes agree.
 
         Raises:
-            ValueError: If there are no such weights, or they belong to another network.
+            ValueError: If there are no such weights, the Hub cannot be reached, or they belong to another network.
         """
         config = config or DiffSegConfig()
         if config.architecture == "segformer":
@@ -129,9 +144,15 @@ class DiffSegForEditSegmentation(ForgescopePreTrainedModel):
         name, settings = timm_source(str(config.backbone), name_or_path)
         try:
             model.segmenter.fill_backbone(name, settings | kwargs)
-        except (RuntimeError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"expected a timm model with weights, or a file of them, got {name}: {reason}") from error
+        except (*UNFIT, *UNREADABLE) as error:
+            reason = " ".join(str(error).split())
+            reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
+            if isinstance(error, UNREADABLE):
+                reason = f"it holds no weights ({reason})"
+            raise ValueError(
+                f"expected weights of {config.backbone}, as the name of a timm model or a file, got "
+                f"{name_or_path or name}: {reason}"
+            ) from error
         return model.eval()
 
     def forward(

@@ -10,14 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HTTPError, LocalEntryNotFoundError
 from torch import nn
+from transformers import initialization as init
+from transformers.utils import is_timm_available, requires_backends
+
+if is_timm_available():  # SegFormer, which is loaded with the same code, needs no timm
+    import timm
 
 # Strides of the maps that each head reads, finest first.
 FCN8S_STRIDES = (4, 8, 32)
 LOW_LEVEL_STRIDE = 4
+HUB_WEIGHTS = "model.safetensors"
 
 
 def timm_features(name: str, strides: Sequence[int], output_stride: int = 32, **settings: Any) -> nn.Module:
@@ -30,14 +37,18 @@ def timm_features(name: str, strides: Sequence[int], output_stride: int = 32, **
         **settings: of `timm.create_model`, such as `pretrained`.
 
     Raises:
+        ImportError: If timm is not installed.
         ValueError: If timm has no such model, or the model has no map of a stride.
     """
-    dilated = {} if output_stride == 32 else {"output_stride": output_stride}
+    requires_backends(timm_features, "timm")
+    dilated: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
     try:
-        probe = timm.create_model(name, features_only=True, **dilated)
-    except (RuntimeError, AttributeError, TypeError) as error:
+        with torch.device("meta"):
+            probe = timm.create_model(name, features_only=True, **dilated)
+    except (RuntimeError, AttributeError, TypeError, AssertionError) as error:
         wanted = "expected a timm model with features, such as resnet50 or vgg16"
-        raise ValueError(f"{wanted}, got {name!r}: {error}") from error
+        wanted += f", that can have the stride {output_stride}" if dilated else ""
+        raise ValueError(f"{wanted}, got {name!r}: {str(error) or 'it cannot'}") from error
     reductions = probe.feature_info.reduction()
     missing = [stride for stride in strides if stride not in reductions]
     if missing:
@@ -59,16 +70,59 @@ def timm_source(backbone: str, name_or_path: str | None) -> tuple[str, dict[str,
     return name_or_path or backbone, {"pretrained": True}
 
 
-def load_backbone(network: nn.Module, source: nn.Module, name: str) -> None:
-    """Copy the weights of a pre-trained backbone into a network's.
+def check_hub(name: str, settings: dict[str, Any]) -> None:
+    """Ask once for the weights of a timm model: without network, timm's own request is repeated for a minute.
+
+    Args:
+        name: timm model.
+        settings: arguments of `timm.create_model`.
 
     Raises:
-        ValueError: If they are another network's.
+        OSError: If the Hub cannot be reached and the weights are not in its cache, or it has no such repository.
+        RuntimeError: If the model has no weights of the given tag.
     """
+    published = timm.get_pretrained_cfg(name)
+    if published is None or not published.hf_hub_id or "file" in settings.get("pretrained_cfg_overlay", {}):
+        return
+    repository = published.hf_hub_id
     try:
-        network.backbone.load_state_dict(source.state_dict())
-    except RuntimeError as error:
-        raise ValueError(f"the weights of {name} do not fit the configured backbone: {error}") from error
+        hf_hub_download(repository, HUB_WEIGHTS, cache_dir=settings.get("cache_dir"), local_files_only=True)
+    except LocalEntryNotFoundError:
+        try:
+            get_hf_file_metadata(hf_hub_url(repository, HUB_WEIGHTS))
+        except EntryNotFoundError:
+            return  # timm knows other names of files
+        except HfHubHTTPError:
+            raise
+        except (HTTPError, ConnectionError) as error:
+            raise ConnectionError(f"the Hub cannot be reached, nor is {repository} in its cache ({error})") from error
+
+
+def load_backbone(
+    network: nn.Module, name: str, strides: Sequence[int], output_stride: int, settings: dict[str, Any]
+) -> dict[str, torch.Tensor]:
+    """Copy the weights of a pre-trained timm model into `network.backbone`.
+
+    Args:
+        network: FCN-8s or DeepLabv3+.
+        name: timm model.
+        strides: as in `timm_features`.
+        output_stride: as in `timm_features`.
+        settings: arguments of `timm.create_model` that make it load weights.
+
+    Returns:
+        All weights of that model, its classifier included.
+
+    Raises:
+        RuntimeError: If the weights are another network's.
+    """
+    check_hub(name, settings)
+    with init.no_init_weights():
+        # reading the features alone, timm passes over whatever does not fit; the whole model it reads strictly
+        whole = timm.create_model(name, **settings)
+        features = timm_features(name, strides, output_stride, **settings)
+    network.backbone.load_state_dict(features.state_dict())
+    return whole.state_dict()
 
 
 def bilinear_weight(channels: int, factor: int) -> torch.Tensor:
@@ -96,6 +150,13 @@ class BilinearUpsampling(nn.ConvTranspose2d):
         return bilinear_weight(self.in_channels, self.factor)
 
 
+class ScoreLayer(nn.Conv2d):
+    """1x1 convolution that gives the logits of the classes; `_init_weights` starts it small, as a classifier."""
+
+    def __init__(self, in_channels: int, num_labels: int):
+        super().__init__(in_channels, num_labels, kernel_size=1)
+
+
 class FCN8s(nn.Module):
     """VGG with its fully connected layers as convolutions, and scores of three strides added up.
 
@@ -114,9 +175,9 @@ class FCN8s(nn.Module):
         self.fc6 = nn.Conv2d(fifth, hidden_size, kernel_size=7, padding=3)
         self.fc7 = nn.Conv2d(hidden_size, hidden_size, kernel_size=1)
         self.dropout = nn.Dropout2d(dropout)
-        self.score_fc7 = nn.Conv2d(hidden_size, num_labels, kernel_size=1)
-        self.score_pool4 = nn.Conv2d(fourth, num_labels, kernel_size=1)
-        self.score_pool3 = nn.Conv2d(third, num_labels, kernel_size=1)
+        self.score_fc7 = ScoreLayer(hidden_size, num_labels)
+        self.score_pool4 = ScoreLayer(fourth, num_labels)
+        self.score_pool3 = ScoreLayer(third, num_labels)
         self.upsample_fc7 = BilinearUpsampling(num_labels, 2)
         self.upsample_pool4 = BilinearUpsampling(num_labels, 2)
         self.upsample_pool3 = BilinearUpsampling(num_labels, 8)
@@ -138,10 +199,9 @@ class FCN8s(nn.Module):
             settings: arguments of `timm.create_model` that make it load weights.
 
         Raises:
-            ValueError: If the weights are another network's.
+            RuntimeError: If the weights are another network's.
         """
-        load_backbone(self, timm_features(name, FCN8S_STRIDES, **settings), name)
-        weights = timm.create_model(name, **settings).state_dict()
+        weights = load_backbone(self, name, FCN8S_STRIDES, FCN8S_STRIDES[-1], settings)
         for layer, timm_name in ((self.fc6, "pre_logits.fc1"), (self.fc7, "pre_logits.fc2")):
             weight = weights.get(f"{timm_name}.weight")
             if weight is not None and weight.shape == layer.weight.shape:
@@ -211,7 +271,7 @@ class DeepLabV3Plus(nn.Module):
             conv_norm_relu(hidden_size, hidden_size, 3),
             nn.Dropout(dropout),
         )
-        self.classifier = nn.Conv2d(hidden_size, num_labels, kernel_size=1)
+        self.classifier = ScoreLayer(hidden_size, num_labels)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) to logits (B, num_labels, H / 4, W / 4); H and W multiples of 32."""
@@ -223,7 +283,15 @@ class DeepLabV3Plus(nn.Module):
     def fill_backbone(self, name: str, settings: dict[str, Any]) -> None:
         """Copy pre-trained weights into the backbone; arguments and errors as in `FCN8s.fill_backbone`."""
         strides = (LOW_LEVEL_STRIDE, self.output_stride)
-        load_backbone(self, timm_features(name, strides, self.output_stride, **settings), name)
+        load_backbone(self, name, strides, self.output_stride, settings)
 
 
-__all__ = ["BilinearUpsampling", "DeepLabV3Plus", "FCN8s", "bilinear_weight", "timm_features", "timm_source"]
+__all__ = [
+    "BilinearUpsampling",
+    "DeepLabV3Plus",
+    "FCN8s",
+    "ScoreLayer",
+    "bilinear_weight",
+    "timm_features",
+    "timm_source",
+]
