@@ -8,7 +8,6 @@ the folder is opened again, and its pair is annotated anew.
 
 import dataclasses
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..manipulation_folder import write_atomically
+from ..image_folder import write_atomically
+from ..line_log import append_line, whole_lines
 from .annotator import STAGES, AnnotationSettings, Outcome
 
 SPLITS = ("train", "test")
@@ -54,8 +54,8 @@ class CorpusFolder:
 
     def __init__(self, out: Path, settings: AnnotationSettings):
         self.out = out
-        self.rows = {split: _whole_lines(out / split / METADATA) for split in SPLITS}
-        self.rejects = _whole_lines(out / REJECTS)
+        self.rows = {split: whole_lines(out / split / METADATA) for split in SPLITS}
+        self.rejects = whole_lines(out / REJECTS)
         self.done = {row["id"] for rows in (*self.rows.values(), self.rejects) for row in rows}
         self._check_settings(settings)
 
@@ -64,10 +64,10 @@ class CorpusFolder:
         if outcome.id in self.done:
             return
         if outcome.row is not None:
-            _append(self.out / outcome.split / METADATA, outcome.row)
+            append_line(self.out / outcome.split / METADATA, outcome.row)
             self.rows[outcome.split].append(outcome.row)
         elif outcome.reject is not None:
-            _append(self.out / REJECTS, outcome.reject)
+            append_line(self.out / REJECTS, outcome.reject)
             self.rejects.append(outcome.reject)
         self.done.add(outcome.id)
 
@@ -113,26 +113,6 @@ def corpus_statistics(rows: dict[str, list[dict[str, Any]]], rejects: list[dict[
         "tasks": dict(Counter(row["task"] or "not stated" for row in kept).most_common()),
         "median_edited_share": shares[len(shares) // 2] if shares else None,
     }
-
-
-def _append(file: Path, row: dict[str, Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as log:
-        log.write(json.dumps(row, ensure_ascii=False) + "\n")
-        log.flush()
-        os.fsync(log.fileno())
-
-
-def _whole_lines(file: Path) -> list[dict[str, Any]]:
-    """Rows of a file; a last line without its end is taken out of it."""
-    if not file.is_file():
-        return []
-    data = file.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        write_atomically(file, whole)
-    # bytes end a line at \n alone (JSON escapes \r); text would also be cut at U+2028 within an instruction
-    return [json.loads(line) for line in whole.splitlines()]
 
 
 __all__ = ["CorpusFolder", "CorpusResult", "corpus_statistics"]
