@@ -166,35 +166,57 @@ def side_multiple(pipeline: Any) -> int:
     return int(config.get("vae_scale_factor") or getattr(pipeline, "vae_scale_factor", None) or LATENT_SIZE)
 
 
-def load_pipeline(model: str, device: str | None = None, dtype: str = "float32") -> Any:
+def load_pipeline(
+    model: str,
+    device: str | None = None,
+    dtype: str = "float32",
+    kind: Any = None,
+    offload: bool = False,
+    **options: Any,
+) -> Any:
     """Load an inpainting pipeline.
 
     Args:
         model: Hub id or folder.
         device: `cpu`, `cuda`, ...; None for a GPU if there is one.
         dtype: `float32`, `float16` or `bfloat16`.
+        kind: class of the pipeline; None for the one that diffusers has for inpainting with this model.
+        offload: keeps the parts in main memory and moves each to the device while it is used.
+        **options: further arguments of the class's `from_pretrained`.
 
     Raises:
         ImportError: diffusers is missing or broken.
         ValueError: unknown dtype, or a pipeline that cannot inpaint.
         OSError: no such pipeline.
     """
-    try:
-        from diffusers import AutoPipelineForInpainting
-    except (
-        ImportError,
-        RuntimeError,
-    ) as error:  # RuntimeError: something that diffusers needs is missing
-        raise ImportError('inpainting needs diffusers: pip install "forgescope[refine]"') from error
+    diffusers = import_diffusers()
     import torch
 
     dtypes = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
     if dtype not in dtypes:
         raise ValueError(f"unknown dtype {dtype!r}: expected one of {', '.join(dtypes)}")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    pipeline = AutoPipelineForInpainting.from_pretrained(model, dtype=dtypes[dtype]).to(device)
+    kind = kind or diffusers.AutoPipelineForInpainting
+    pipeline = kind.from_pretrained(model, dtype=dtypes[dtype], **options)
     pipeline.set_progress_bar_config(disable=True)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not offload:
+        return pipeline.to(device)
+    pipeline.enable_model_cpu_offload(device=device)
     return pipeline
+
+
+def import_diffusers() -> Any:
+    """The library diffusers.
+
+    Raises:
+        ImportError: it is missing or broken.
+    """
+    try:
+        import diffusers
+        from diffusers import AutoPipelineForInpainting  # noqa: F401 (loaded lazily: fails here, not later)
+    except (ImportError, RuntimeError) as error:  # RuntimeError: something that diffusers needs is missing
+        raise ImportError('inpainting needs diffusers: pip install "forgescope[refine]"') from error
+    return diffusers
 
 
 def as_frame(result: Any, size: tuple[int, int]) -> Image.Image:
@@ -235,6 +257,7 @@ __all__ = [
     "PipelineInpainter",
     "as_frame",
     "as_inpainter",
+    "import_diffusers",
     "is_pipeline",
     "load_pipeline",
     "side_multiple",

@@ -1,4 +1,5 @@
 import hashlib
+import os
 from pathlib import Path
 
 import cv2
@@ -65,3 +66,16 @@ def photo_folder(tmp_path_factory) -> Path:
     for seed in range(5):
         make_photo(seed).save(folder / f"photo{seed}.jpg", quality=92)
     return folder
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory) -> list[Path]:
+    """Twelve photographs: real ones where the shared folder is there, else generated ones."""
+    shared = Path(os.environ.get("FORGESCOPE_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
+    found = sorted((shared / "photo_pool").glob("coco_*.jpg"))[:12]
+    if len(found) == 12:
+        return found
+    folder = tmp_path_factory.mktemp("photographs")
+    for seed in range(12):
+        make_photo(seed).save(folder / f"photo{seed:02d}.png")
+    return sorted(folder.iterdir())

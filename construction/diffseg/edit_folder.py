@@ -1,0 +1,194 @@
+"""The folder of a corpus: photographs one by one, each row or reject logged when it is done, continued after a stop.
+
+    OUT/metadata.jsonl  OUT/rejects.jsonl  OUT/statistics.json  OUT/settings.json  [OUT/overview/00000000.png]
+
+Item i depends on the seed, on i and on the list of photographs only, never on what was made before.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..image_folder import begin_folder, describe_photos, write_atomically
+from ..inpainting import open_photo
+from ..line_log import append_line, whole_lines, write_lines
+from ..vision_language import ServerError, usage_of
+from .edit_plots import save_overview
+from .edit_records import SOURCE, item_name, save_edited, turn_records
+from .edit_statistics import corpus_statistics
+from .editing import EditedImage, EditorError, Tools, edit_photo
+from .settings import EditSettings
+
+BASES = ("real", "ai")
+# A server that failed so many items in a row is given up.
+MOST_SERVER_ERRORS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class EditJob:
+    """What one run makes.
+
+    Args:
+        photos: base images in a fixed order.
+        bases: `real` or `ai` for each of them.
+        out: folder, absent, or begun with the same settings.
+        tools: models and editors.
+        settings: settings.
+        description: of the tools, ready for JSON; a folder is not continued with other ones.
+        read_photo: returns a PIL RGB image, or raises ValueError or OSError.
+        plots: also draw an overview of each item, rejected ones included.
+    """
+
+    photos: list[Path]
+    bases: list[str]
+    out: Path
+    tools: Tools
+    settings: EditSettings = dataclasses.field(default_factory=EditSettings)
+    description: dict[str, Any] = dataclasses.field(default_factory=dict)
+    read_photo: Callable[[Path], Image.Image] = open_photo
+    plots: bool = False
+
+    def __post_init__(self):
+        if len(self.bases) != len(self.photos) or not set(self.bases) <= set(BASES):
+            raise ValueError(f"expected a base for each photograph, {' or '.join(BASES)}, got {self.bases[:3]}...")
+        unknown = sorted(set(self.tools.editors) - set(self.settings.id2editor))
+        if unknown or not self.tools.editors:
+            raise ValueError(f"expected editors that id2editor names, got {', '.join(unknown) or 'none'}")
+
+    def record(self) -> dict[str, Any]:
+        """What decides about the folder, ready for JSON."""
+        settings = self.settings.to_dict()
+        return {
+            "kind": "diffseg",
+            **describe_photos(self.photos),
+            "ai_bases": self.bases.count("ai"),
+            "editors": sorted(self.tools.editors),
+            "settings": settings,
+            "tools": self.description,
+        }
+
+
+@dataclasses.dataclass
+class EditResult:
+    """What a folder holds after a run.
+
+    Args:
+        rows: of metadata.jsonl.
+        rejects: of rejects.jsonl.
+        made: photographs looked at by this run.
+        failed: photographs that could not be worked on, with the reason; the next run tries them again.
+        stopped: why the run ended early; None when it did not.
+        statistics: see `corpus_statistics`.
+    """
+
+    rows: list[dict[str, Any]]
+    rejects: list[dict[str, Any]]
+    made: int
+    failed: dict[str, str]
+    stopped: str | None
+    statistics: dict[str, Any]
+
+
+def write_edits(job: EditJob) -> EditResult:
+    """Edit the photographs that are not done yet, one by one.
+
+    Raises:
+        ValueError: the folder was begun with other settings, photographs or tools.
+        OSError: the folder cannot be written.
+    """
+    begin_folder(job.out, job.record())
+    metadata, rejected = job.out / "metadata.jsonl", job.out / "rejects.jsonl"
+    # by index: a row whose files were lost may stand there twice when the run that made it anew was killed
+    rows = list({row["index"]: row for row in whole_lines(metadata) if _is_complete(job.out, row)}.values())
+    rejects = whole_lines(rejected)
+    done = {row["index"] for row in (*rows, *rejects)}
+    wanted = [index for index in range(len(job.photos)) if index not in done]
+    failed: dict[str, str] = {}
+    stopped, made = None, 0
+    try:
+        for row in tqdm(_outcomes(job, wanted, failed), total=len(wanted), unit="image", disable=None):
+            made += 1
+            if row is None:
+                continue
+            is_reject = "reason" in row
+            append_line(rejected if is_reject else metadata, row)
+            (rejects if is_reject else rows).append(row)
+    except ServerError as error:
+        stopped = str(error)
+    rows.sort(key=lambda row: row["index"])
+    rejects.sort(key=lambda row: row["index"])
+    write_lines(metadata, rows)
+    write_lines(rejected, rejects)
+    statistics = corpus_statistics(rows, rejects, len(failed))
+    write_atomically(job.out / "statistics.json", json.dumps(statistics, indent=1, ensure_ascii=False).encode())
+    return EditResult(rows, rejects, made, failed, stopped, statistics)
+
+
+def _outcomes(job: EditJob, wanted: list[int], failed: dict[str, str]) -> Iterator[dict[str, Any] | None]:
+    """Row or reject of each item; None for one that failed."""
+    errors_in_a_row = 0
+    for index in wanted:
+        photo = job.photos[index]
+        before = usage_of(job.tools.vision_language)
+        try:
+            made = edit_photo(job.read_photo(photo), index, job.tools, job.settings)
+        except ServerError as error:
+            failed[str(photo)] = str(error)
+            errors_in_a_row += 1
+            if errors_in_a_row == MOST_SERVER_ERRORS:
+                raise
+            yield None
+        except Exception as error:  # photographs, models and editors fail in any way, and the others must go on
+            failed[str(photo)] = _reason(photo, error)
+            yield None
+        else:
+            errors_in_a_row = 0
+            yield _save(job, index, made, usage_of(job.tools.vision_language).since(before))
+
+
+def _save(job: EditJob, index: int, made: EditedImage, usage: dict[str, int]) -> dict[str, Any]:
+    """Write the files of an item; returns its row of metadata.jsonl, or, with `reason`, of rejects.jsonl."""
+    name = item_name(index)
+    if job.plots:
+        save_overview(made, job.settings, job.out / "overview" / f"{name}.png")
+    about = {
+        "id": name,
+        "index": index,
+        "source": SOURCE,
+        "photo": job.photos[index].name,
+        "base": job.bases[index],
+    }
+    outcome = {
+        "keep_background": job.settings.keep_background,
+        "planned_turns": made.planned_turns,
+        "turns": turn_records(name, made, job.settings),
+        "quality": made.quality,
+        "quality_reason": made.quality_reason,
+        "vision_language": usage,
+    }
+    if made.reject is not None:
+        return {**about, "reason": made.reject.value, "detail": made.detail, **_without_files(outcome)}
+    return {**save_edited(job.out, name, made, job.settings), "label": "fake", **about, **outcome}
+
+
+def _without_files(outcome: dict[str, Any]) -> dict[str, Any]:
+    """A rejected image is not written, so its record names no files."""
+    turns = [{key: value for key, value in turn.items() if not key.endswith("_file")} for turn in outcome["turns"]]
+    return {**outcome, "turns": turns}
+
+
+def _is_complete(out: Path, row: dict[str, Any]) -> bool:
+    return (out / row["file_name"]).exists() and (out / row["mask_file_name"]).exists()
+
+
+def _reason(photo: Path, error: Exception) -> str:
+    text = f"{error}" if isinstance(error, ValueError | OSError | EditorError) else f"{type(error).__name__}: {error}"
+    return text if str(photo) in text else f"{photo}: {text}"
+
+
+__all__ = ["BASES", "EditJob", "EditResult", "write_edits"]
