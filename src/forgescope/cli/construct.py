@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forgescope.cli import construct_inpainting
+from forgescope.cli import construct_diffseg, construct_inpainting
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,3 +64,4 @@ def read_photo(path: Path) -> "Image":
 
 
 app.command("inpainting")(construct_inpainting.inpainting)
+app.command("diffseg")(construct_diffseg.diffseg)
