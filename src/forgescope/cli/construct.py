@@ -1,5 +1,6 @@
 """`forgescope construct`: make training and test images."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 app = typer.Typer(help="Make forged images with known masks.", no_args_is_help=True)
-
-DEFAULT_MAX_SIDE = 512
 
 
 @app.callback()
@@ -33,15 +32,26 @@ def manipulations(
     ] = None,
     authentic_fraction: Annotated[float | None, typer.Option(help="Share of authentic images, 0 to 1.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed and photographs, same bytes.")] = 0,
-    max_side: Annotated[int, typer.Option(help="Longest side of the largest image, in pixels.")] = DEFAULT_MAX_SIDE,
-    image_format: Annotated[str, typer.Option("--format", help="png, jpeg or mixed.")] = "mixed",
+    max_side: Annotated[
+        int | None, typer.Option(help="Longest side of the largest image, in pixels.", show_default="512")
+    ] = None,
+    image_format: Annotated[
+        str | None, typer.Option("--format", help="png, jpeg or mixed.", show_default="mixed")
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="YAML or JSON file with settings of the engine, such as settings.json of another folder."),
+    ] = None,
     num_proc: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
     """Make copy-move, splicing, inpainting and authentic images with masks from photographs."""
     from forgescope.construction.manipulation import ManipulationConfig
     from forgescope.construction.manipulation_folder import FolderJob, find_photos, write_manipulations
+    from forgescope.construction.manipulation_settings import read_settings
 
-    config = ManipulationConfig(max_side=max_side, image_format=image_format)
+    config = ManipulationConfig() if settings is None else read_settings(settings)
+    given = {"max_side": max_side, "image_format": image_format}
+    config = replace(config, **{name: value for name, value in given.items() if value is not None})
     config = config.with_tasks(
         None if kinds is None else [kind.strip() for kind in kinds.split(",")], authentic_fraction
     )
