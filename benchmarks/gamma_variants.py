@@ -10,7 +10,8 @@ import argparse
 import json
 from pathlib import Path
 
-from forgescope.trainers.train_gamma import gamma_recipe, load_splits, train
+from forgescope.trainers.train_gamma import gamma_recipe, train
+from forgescope.trainers.training_run import load_splits
 
 VARIANTS = (
     "table4-classification",

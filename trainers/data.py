@@ -61,19 +61,21 @@ class ForgeryCollator:
 
     Args:
         processor: A `ForgeryImageProcessor`.
+        **settings: Attributes of the processor that differ in training, such as `mask_stride=1`.
     """
 
-    def __init__(self, processor: BaseImageProcessor):
+    def __init__(self, processor: BaseImageProcessor, **settings: Any):
         self.processor = processor
+        self.settings = settings
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """(B, 3, H, W) float32 pixel values and (B, H / 4, W / 4) int64 labels: 1 forged, 0 authentic, 255 padding."""
+        """(B, 3, H, W) float32 pixel values and (B, H / mask_stride, W / mask_stride) int64 labels, 255 = padding."""
         images = [row["image"] for row in rows]
         masks = [
             np.zeros((row["image"].height, row["image"].width), np.uint8) if row["mask"] is None else row["mask"]
             for row in rows
         ]
-        return dict(self.processor(images, segmentation_maps=masks, return_tensors="pt"))
+        return dict(self.processor(images, segmentation_maps=masks, return_tensors="pt", **self.settings))
 
 
 class EpochCallback(TrainerCallback):

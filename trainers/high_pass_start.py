@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from transformers import SegformerModel
+from torch import nn
 
 # Second differences in both directions, once for each colour.
 LAPLACIAN = ((0.0, -1.0, 0.0), (-1.0, 4.0, -1.0), (0.0, -1.0, 0.0))
@@ -34,21 +34,34 @@ class StartConfig:
             raise ValueError(f"start.high_pass_share must lie in (0, 1], got {self.high_pass_share}")
 
 
+def first_convolution(network: nn.Module) -> nn.Conv2d:
+    """The convolution that sees the image: of an encoder or of a backbone."""
+    return next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+
+
 @torch.no_grad()
-def start_with_high_pass(encoder: SegformerModel, config: StartConfig) -> None:
-    """Make the last filters of the first patch embedding random high-pass filters, in place.
+def start_with_high_pass(convolution: nn.Conv2d, config: StartConfig) -> None:
+    """Make the last filters of a convolution random high-pass filters, in place.
 
     Each is white noise filtered by the Laplacian: its answer to a constant and to a linear ramp is zero. Nothing
     happens when `config.high_pass_gain` is None. The draw follows torch's global seed.
 
     Args:
-        encoder: with filters of at least 3 x 3 pixels.
+        convolution: with filters of at least 3 x 3 pixels; see `first_convolution`.
         config: how many, and how strong.
+
+    Raises:
+        ValueError: If the filters are smaller than 3 x 3 pixels.
     """
     if config.high_pass_gain is None:
         return
-    weight = encoder.stages[0].patch_embeddings.proj.weight
+    weight = convolution.weight
     filters, colours, height, width = weight.shape
+    if min(height, width) < len(LAPLACIAN):
+        raise ValueError(
+            f"start.high_pass_gain needs a first layer with filters of at least 3 x 3 pixels, got {height} x {width}: "
+            "leave it out"
+        )
     count = round(filters * config.high_pass_share)
     # a margin of two pixels: "full" convolution with 3 x 3 then fills the filter exactly
     noise = F.pad(torch.randn(count, colours, height - 2, width - 2), (2, 2, 2, 2))

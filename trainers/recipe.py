@@ -36,6 +36,7 @@ class Recipe:
         training: Fields of `transformers.TrainingArguments`.
         data: Which images, crops and labels, where the model's trainer has such settings.
         early_stopping: When to stop, likewise.
+        optimizer: What the optimizer has beyond `training`, likewise.
         start: How weights that are not loaded begin, likewise.
     """
 
@@ -46,6 +47,7 @@ class Recipe:
     training: dict[str, Any] = field(default_factory=dict)
     data: Any = None
     early_stopping: Any = None
+    optimizer: Any = None
     start: Any = None
 
 
@@ -62,6 +64,24 @@ def available_ablations(family: str) -> dict[str, Sections]:
     """
     text = (RECIPE_FOLDER / f"{family}{ABLATIONS_SUFFIX}.yaml").read_text(encoding="utf-8")
     return {name: _with_numbers(sections) for name, sections in yaml.safe_load(text).items()}
+
+
+def ablation_changes(family: str, name: str | None) -> Sections | None:
+    """What an ablation changes in a recipe.
+
+    Args:
+        family: Model type, such as `gamma`.
+        name: One of its ablations; None for none.
+
+    Raises:
+        ValueError: For an unknown ablation.
+    """
+    if name is None:
+        return None
+    ablations = available_ablations(family)
+    if name not in ablations:
+        raise ValueError(f"no ablation {name!r}: expected one of {', '.join(ablations)}")
+    return ablations[name]
 
 
 def load_recipe(

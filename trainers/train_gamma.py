@@ -4,13 +4,11 @@ import dataclasses
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import datasets
 from transformers import EarlyStoppingCallback, IntervalStrategy, PretrainedConfig, TrainerCallback, set_seed
 
-from forgescope.datasets_scripts.features import load_forgery_folder
 from forgescope.modeling.configuration_gamma import GammaConfig
 from forgescope.modeling.modeling_gamma import GammaForDetection
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
@@ -18,12 +16,12 @@ from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 from .augmentation_cnndetection import CNNDetectionAugmentation
 from .data import EpochCallback
 from .data_gamma import GammaCollator, GammaDataset
-from .high_pass_start import StartConfig, start_with_high_pass
-from .recipe import Recipe, available_ablations, load_recipe
+from .high_pass_start import StartConfig, first_convolution, start_with_high_pass
+from .recipe import Recipe, ablation_changes, load_recipe
 from .rows_gamma import MASK_COLUMNS, GammaDataConfig, row_tasks
 from .synchronized_norm import synchronize_batch_norm
 from .trainer_gamma import GammaTrainer
-from .training_run import change_losses, run_training, training_arguments
+from .training_run import change_losses, recipe_config, run_training, training_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -73,18 +71,10 @@ def gamma_recipe(name_or_path: str = "gamma", overrides: Iterable[str] = (), abl
     Raises:
         ValueError: For an unknown ablation, and as `load_recipe`.
     """
-    ablations = available_ablations("gamma")
-    if ablation is not None and ablation not in ablations:
-        raise ValueError(f"no ablation {ablation!r}: expected one of {', '.join(ablations)}")
+    changes = ablation_changes("gamma", ablation)
     model_keys = {entry.name for entry in dataclasses.fields(GammaConfig)}
     processor_keys = set(ForgeryImageProcessor().to_dict()) - {"image_processor_type"}
-    changes = ablations[ablation] if ablation else None
     return load_recipe(name_or_path, model_keys, processor_keys, overrides, SETTINGS, changes)
-
-
-def load_splits(data_dir: str | Path) -> dict[str, datasets.Dataset]:
-    """The splits `train` and `validation` of a folder that `load_forgery_folder` reads."""
-    return {split: load_forgery_folder(data_dir, split) for split in ("train", "validation")}
 
 
 def build_model(recipe: Recipe, base: str | None = None) -> GammaForDetection:
@@ -104,12 +94,12 @@ def build_model(recipe: Recipe, base: str | None = None) -> GammaForDetection:
     """
     if base is None:
         logger.warning("training from random weights; --base nvidia/mit-b2 starts where the paper starts")
-        model = GammaForDetection(GammaConfig(**recipe.model))
-        start_with_high_pass(model.base_model.encoder, recipe.start)
+        model = GammaForDetection(recipe_config(GammaConfig, recipe))
+        start_with_high_pass(first_convolution(model.base_model.encoder), recipe.start)
         return model
     model_type = PretrainedConfig.get_config_dict(base)[0].get("model_type")
     if model_type == "segformer":
-        return GammaForDetection.from_segformer(base, GammaConfig(**recipe.model), dtype="float32")
+        return GammaForDetection.from_segformer(base, recipe_config(GammaConfig, recipe), dtype="float32")
     if model_type == "gamma":
         config = GammaConfig.from_pretrained(base)
         change_losses(config, recipe, LOSS_FIELDS)

@@ -15,7 +15,7 @@ from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 from .data import EpochCallback, ForgeryCollator, ForgeryDataset
 from .recipe import Recipe, load_recipe
 from .trainer_iclnet import ICLNetTrainer
-from .training_run import change_losses, run_training, training_arguments
+from .training_run import change_losses, recipe_config, run_training, training_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ def build_model(recipe: Recipe, base: str | None = None) -> ICLNetForForgerySegm
     """
     if base is None:
         logger.warning("training from random weights; --base nvidia/mit-b4 starts where the paper starts")
-        return ICLNetForForgerySegmentation(ICLNetConfig(**recipe.model))
+        return ICLNetForForgerySegmentation(recipe_config(ICLNetConfig, recipe))
     model_type = PretrainedConfig.get_config_dict(base)[0].get("model_type")
     if model_type == "segformer":
-        return ICLNetForForgerySegmentation.from_segformer(base, ICLNetConfig(**recipe.model))
+        return ICLNetForForgerySegmentation.from_segformer(base, recipe_config(ICLNetConfig, recipe))
     if model_type == "iclnet":
         config = ICLNetConfig.from_pretrained(base)
         change_losses(config, recipe, LOSS_FIELDS)

@@ -1,4 +1,4 @@
-"""A `Trainer` that logs every part of the loss and evaluates without keeping masks."""
+"""What the trainers of the papers share: evaluation without keeping masks, and a log of every part of the loss."""
 
 from typing import Any
 
@@ -9,18 +9,8 @@ from torch import nn
 from transformers import Trainer
 
 
-class LossPartsTrainer(Trainer):
-    """What the trainers of the papers share.
-
-    Logged beside `loss`: the outputs named in `loss_parts`, unweighted means since the last log, over all processes.
-    A subclass says what evaluation keeps of an image.
-    """
-
-    loss_parts: tuple[str, ...] = ()
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self._parts: list[torch.Tensor] = []
+class ImageResultsTrainer(Trainer):
+    """A `Trainer` whose evaluation keeps some numbers of each image; a subclass says which."""
 
     def image_results(
         self, outputs: Any, inputs: dict[str, torch.Tensor], config: Any
@@ -36,6 +26,41 @@ class LossPartsTrainer(Trainer):
             Tensors (B, ...) for `compute_metrics`, and the labels that it gets.
         """
         raise NotImplementedError
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor | None, tuple[torch.Tensor, ...] | None, torch.Tensor | None]:
+        """Reduce each image to some numbers at once, so that the size of a validation set does not matter."""
+        inputs = self._prepare_inputs(inputs)
+        config = self.accelerator.unwrap_model(model).config
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
+        if prediction_loss_only:
+            return loss, None, None
+        results, labels = self.image_results(outputs, inputs, config)
+        return loss.detach(), (*results, *self.batch_results(outputs, len(labels))), labels
+
+    def batch_results(self, outputs: Any, images: int) -> tuple[torch.Tensor, ...]:
+        """What evaluation keeps of a batch as a whole, repeated for each of its images."""
+        return ()
+
+
+class LossPartsTrainer(ImageResultsTrainer):
+    """The same for a model whose loss has several parts.
+
+    Logged beside `loss`: the outputs named in `loss_parts`, unweighted means since the last log, over all processes.
+    `compute_metrics` gets them behind what `image_results` returns.
+    """
+
+    loss_parts: tuple[str, ...] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._parts: list[torch.Tensor] = []
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, **kwargs: Any
@@ -54,26 +79,9 @@ class LossPartsTrainer(Trainer):
             self._parts.clear()
         super().log(logs, start_time)
 
-    def prediction_step(
-        self,
-        model: nn.Module,
-        inputs: dict[str, torch.Tensor],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[torch.Tensor | None, tuple[torch.Tensor, ...] | None, torch.Tensor | None]:
-        """Reduce each image to some numbers at once, so that the size of a validation set does not matter.
-
-        `compute_metrics` gets what `image_results` returns and, behind it, the parts of the loss (N, parts).
-        """
-        inputs = self._prepare_inputs(inputs)
-        config = self.accelerator.unwrap_model(model).config
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss, outputs = self.compute_loss(model, inputs, return_outputs=True)
-        if prediction_loss_only:
-            return loss, None, None
-        results, labels = self.image_results(outputs, inputs, config)
-        parts = self._parts_of(outputs).expand(len(labels), -1)
-        return loss.detach(), (*results, parts), labels
+    def batch_results(self, outputs: Any, images: int) -> tuple[torch.Tensor, ...]:
+        """The parts of the loss (images, parts)."""
+        return (self._parts_of(outputs).expand(images, -1),)
 
     def _parts_of(self, outputs: Any) -> torch.Tensor:
         """The parts of the loss, float32; NaN for a part that is switched off."""

@@ -5,11 +5,20 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PretrainedConfig, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from forgescope.datasets_scripts.features import load_forgery_folder
+
 from .recipe import Recipe
+
+
+def load_splits(data_dir: str | Path) -> dict[str, datasets.Dataset]:
+    """The splits `train` and `validation` of a folder that `load_forgery_folder` reads."""
+    return {split: load_forgery_folder(data_dir, split) for split in ("train", "validation")}
 
 
 def training_arguments(recipe: Recipe, output_dir: str, label_names: list[str], **training: Any) -> TrainingArguments:
@@ -30,6 +39,22 @@ def training_arguments(recipe: Recipe, output_dir: str, label_names: list[str], 
     return TrainingArguments(output_dir=output_dir, remove_unused_columns=False, label_names=label_names, **settings)
 
 
+def recipe_config(kind: type[PretrainedConfig], recipe: Recipe) -> Any:
+    """The configuration of a model that a recipe describes.
+
+    Args:
+        kind: Class of the configuration.
+        recipe: Its `model` section.
+
+    Raises:
+        ValueError: If the configuration refuses a value.
+    """
+    try:
+        return kind(**recipe.model)
+    except StrictDataclassError as error:
+        raise ValueError(f"recipe {recipe.name}: section model: {error.__cause__ or error}") from error
+
+
 def change_losses(config: PretrainedConfig, recipe: Recipe, loss_fields: Collection[str]) -> None:
     """Let a recipe change the losses of a checkpoint that is fine-tuned.
 
@@ -48,7 +73,7 @@ def change_losses(config: PretrainedConfig, recipe: Recipe, loss_fields: Collect
         elif not _agrees(wanted, settings[key]):
             raise ValueError(
                 f"recipe {recipe.name} asks for another network than the checkpoint's: model.{key} differs; leave it "
-                "out, or start from a SegFormer checkpoint"
+                "out, or start from weights of its encoder alone"
             )
 
 

@@ -61,7 +61,7 @@ def test_wrong_recipes_are_refused(tmp_path, text, message):
 
 def test_missing_recipe_names_the_ones_there_are():
     with pytest.raises(
-        ValueError, match="no recipe 'iclnett': give a YAML file or one of gamma, gamma-mini, iclnet, iclnet-mini"
+        ValueError, match="no recipe 'iclnett': give a YAML file or one of diffseg-.*, iclnet, iclnet-mini"
     ):
         iclnet_recipe("iclnett")
 

@@ -69,7 +69,7 @@ def test_overrides_win_over_ablations_and_ablations_over_recipes():
     recipe = gamma_recipe("gamma-mini", ["model.ai_loss_weight=7", "data.crop_size=64"], "table7-2-3-1")
     assert recipe.model["ai_loss_weight"] == 7
     assert recipe.model["classification_loss_weight"] == 2.0
-    assert recipe.model["decoder_hidden_size"] == 128
+    assert recipe.model["decoder_hidden_size"] == 64
     assert recipe.data.crop_size == 64
     labels = gamma_recipe("gamma", ["data.labels={copy_move: fake}", "data.tasks=[authentic, copy_move]"]).data
     assert (labels.labels, labels.tasks) == ({"copy_move": "fake"}, ("authentic", "copy_move"))

@@ -13,8 +13,9 @@ from transformers import EvalPrediction, SegformerConfig, SegformerModel, Traine
 
 from forgescope.cli import main
 from forgescope.trainers.recipe import available_ablations
-from forgescope.trainers.train_gamma import EarlyStopping, build_model, build_trainer, load_splits, train
+from forgescope.trainers.train_gamma import EarlyStopping, build_model, build_trainer, train
 from forgescope.trainers.trainer_gamma import detection_metrics
+from forgescope.trainers.training_run import load_splits
 
 STEPWISE = {"save_strategy": "steps", "save_steps": 3}
 EVALUATED = {
