@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from training_runs import SHORT, write_folder, write_gamma_folder
+from training_runs import EDITORS, SHORT, write_edit_folder, write_folder, write_gamma_folder
 
 ENCODER = {
     "depths": [1, 1, 1, 1],
@@ -23,6 +23,16 @@ TINY_GAMMA = {
     "num_attention_heads": 2,
     "decoder_dropout": 0.0,
     "cross_attention_tokens": "spatial",
+}
+TINY_DIFFSEG = {
+    "segformer": {"encoder_config": ENCODER, "decoder_hidden_size": 16, "decoder_dropout": 0.0},
+    "deeplabv3plus": {
+        "backbone": "test_resnet",
+        "pyramid_hidden_size": 16,
+        "low_level_hidden_size": 8,
+        "decoder_dropout": 0.0,
+    },
+    "fcn8s": {"backbone": "vgg11", "fully_connected_size": 16, "fully_connected_dropout": 0.0},
 }
 
 
@@ -41,6 +51,15 @@ def gamma_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gamma")
     write_gamma_folder(folder / "train", 16, size=80)
     write_gamma_folder(folder / "validation", 7, size=80)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def edit_folder(tmp_path_factory):
+    """The same with masks of two editors: 16 and 7 images of 64 x 64 pixels."""
+    folder = tmp_path_factory.mktemp("edits")
+    write_edit_folder(folder / "train", 16)
+    write_edit_folder(folder / "validation", 7)
     return folder
 
 
@@ -63,6 +82,7 @@ def tiny_recipe():
 def tiny_gamma_recipe():
     """A recipe for a tiny GAMMA on crops of 64 x 64 pixels with the paper's augmentation; all images are an epoch."""
     from forgescope.trainers.augmentation_cnndetection import CNNDetectionAugmentation
+    from forgescope.trainers.high_pass_start import StartConfig
     from forgescope.trainers.recipe import Recipe
     from forgescope.trainers.rows_gamma import GammaDataConfig
     from forgescope.trainers.train_gamma import EarlyStopping
@@ -74,4 +94,29 @@ def tiny_gamma_recipe():
         training=dict(SHORT),
         data=GammaDataConfig(crop_size=64, epoch_fraction=1.0),
         early_stopping=EarlyStopping(patience=None),
+        start=StartConfig(),
     )
+
+
+@pytest.fixture
+def tiny_diffseg_recipe():
+    """Makes recipes for a tiny baseline of DiffSeg30k at 64 x 64 pixels, without untouched photographs."""
+    from forgescope.trainers.augmentation import AugmentationConfig
+    from forgescope.trainers.high_pass_start import StartConfig
+    from forgescope.trainers.recipe import Recipe
+    from forgescope.trainers.rows_diffseg import DiffSegDataConfig
+    from forgescope.trainers.trainer_diffseg import OptimizerConfig
+
+    def make(architecture="segformer", **model):
+        return Recipe(
+            name="tiny",
+            model={"architecture": architecture, "id2editor": list(EDITORS)} | TINY_DIFFSEG[architecture] | model,
+            processor={"size": {"height": 64, "width": 64}},
+            augmentation=AugmentationConfig(crop_probability=0.5, jpeg_probability=0.0, flip_probability=0.5),
+            training=dict(SHORT),
+            data=DiffSegDataConfig(negatives=0),
+            optimizer=OptimizerConfig(),
+            start=StartConfig(),
+        )
+
+    return make

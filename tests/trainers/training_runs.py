@@ -62,6 +62,27 @@ def write_gamma_folder(folder, count: int, size: int = 64) -> None:
     _write_rows(folder, rows)
 
 
+EDITORS = ("flat", "striped")
+
+
+def write_edit_folder(folder, count: int, size: int = 64) -> None:
+    """Noise images with masks of editors: in turn untouched, edited by the first, by the second, and by both."""
+    rng = np.random.default_rng(2)
+    rows = []
+    for index in range(count):
+        pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        ids = np.zeros((size, size), np.uint8)
+        for editor, half in ((1, ids[:, : size // 2]), (2, ids[:, size // 2 :])):
+            if index % 4 in (editor, 3):
+                top = int(rng.integers(0, size // 2))
+                half[top : top + size // 3, 4 : 4 + size // 3] = editor
+        pixels[ids == 1] = 128
+        pixels[ids == 2] = 255 * (np.indices(ids.shape)[0][ids == 2] // 2 % 2)[:, None]
+        rows.append({"label": int(index % 4 > 0), "id": f"edit-{index}", "source": "test"})
+        _write_image(folder, rows[-1], pixels, {"mask": ids if index % 4 else None})
+    _write_rows(folder, rows)
+
+
 def _square(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Paint a flat square into an image and return its mask."""
     size = len(pixels)

@@ -62,7 +62,8 @@ def gamma(
     """
     from forgescope.datasets_scripts.load import load_corpus
     from forgescope.hub import resolve_checkpoint
-    from forgescope.trainers.train_gamma import gamma_recipe, load_splits, train
+    from forgescope.trainers.train_gamma import gamma_recipe, train
+    from forgescope.trainers.training_run import load_splits
 
     run = gamma_recipe(recipe, override or (), ablation)
     if base is not None:
@@ -72,6 +73,62 @@ def gamma(
     else:
         splits = {split: load_corpus(corpus, data, split=split) for split in ("train", "validation")}
     _report(output, train(splits, run, output, base=base, resume=resume), "masks: pooled pixels, forged class")
+
+
+@app.command("diffseg")
+def diffseg(
+    data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl, images and masks, or a corpus.")],
+    architecture: Annotated[
+        str | None, typer.Option(help="segformer, deeplabv3plus or fcn8s.", show_default="segformer")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="semantic (which editor) or binary (edited or not).", show_default="semantic")
+    ] = None,
+    negatives: Annotated[
+        Path | None, typer.Option(help="Folder of untouched photographs; the recipe says how many are added.")
+    ] = None,
+    output: Annotated[str, typer.Option(help="Folder for checkpoints and the final model.")] = "runs/diffseg",
+    recipe: Annotated[
+        str, typer.Option(help="diffseg or diffseg-mini, each with one recipe an architecture; or one recipe or file.")
+    ] = "diffseg",
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from this: a SegFormer (nvidia/mit-b2); for the others a timm model (resnet50.a1_in1k) or a "
+            "file of its weights; or a checkpoint of a baseline."
+        ),
+    ] = None,
+    corpus: Annotated[str | None, typer.Option(help="Read --data as this corpus, such as diffseg30k.")] = None,
+    ablation: Annotated[
+        str | None, typer.Option(help="A row of the paper's table 4, such as table4-flux-hunyuan.")
+    ] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value, e.g. data.negatives=0; repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the output folder.")] = False,
+) -> None:
+    """Train a baseline of DiffSeg30k and save the best checkpoint with its image processor.
+
+    Several processes: torchrun --nproc_per_node 2 -m forgescope train diffseg --data DIR
+    """
+    from forgescope.construction.image_folder import find_photos
+    from forgescope.datasets_scripts.load import load_corpus
+    from forgescope.hub import resolve_checkpoint
+    from forgescope.trainers.train_diffseg import diffseg_recipe, model_config, names_timm_model, train
+    from forgescope.trainers.training_run import load_splits
+
+    run = diffseg_recipe(recipe, override or (), ablation, architecture, task)
+    if base is not None and not names_timm_model(base, run.model.get("architecture", "segformer")):
+        base = resolve_checkpoint(base, model_types=("diffseg", "segformer"))
+    editors = tuple(model_config(run, base).id2editor)
+    photographs = [] if negatives is None else find_photos([negatives])
+    if corpus is None:
+        splits = load_splits(data)
+    else:
+        options = {"id2editor": editors} if corpus == "diffseg30k" else {}
+        splits = {split: load_corpus(corpus, data, split=split, **options) for split in ("train", "validation")}
+    metrics = train(splits, run, output, base=base, resume=resume, photographs=photographs)
+    _report(output, metrics, "pooled pixels, mean IoU of the editors")
 
 
 def _report(output: str, metrics: dict[str, float], rule: str) -> None:
