@@ -50,8 +50,11 @@ def manipulations(
     from forgescope.construction.manipulation_settings import read_settings
 
     config = ManipulationConfig() if settings is None else read_settings(settings)
-    given = {"max_side": max_side, "image_format": image_format}
-    config = replace(config, **{name: value for name, value in given.items() if value is not None})
+    config = replace(
+        config,
+        max_side=config.max_side if max_side is None else max_side,
+        image_format=config.image_format if image_format is None else image_format,
+    )
     config = config.with_tasks(
         None if kinds is None else [kind.strip() for kind in kinds.split(",")], authentic_fraction
     )
