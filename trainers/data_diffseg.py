@@ -57,18 +57,18 @@ class EditRows(torch.utils.data.Dataset):
         return {"image": image, "mask": mask}
 
     def _ids_of(self, mask: Image.Image, image: Image.Image, index: int) -> Image.Image:
-        name = row_name(self.rows, index)
         if mask.size != image.size:
             raise ValueError(
-                f"image {name} is {image.width} x {image.height}, its mask {mask.width} x {mask.height}: expected "
-                "masks of the image's size"
+                f"image {row_name(self.rows, index)} is {image.width} x {image.height}, its mask {mask.width} x "
+                f"{mask.height}: expected masks of the image's size"
             )
         values = mask_values(mask)
         if self.ids is None:
-            check_ids(values, self.id2editor, name)
+            check_ids(values, self.id2editor, self.rows, index)
             return mask
         editor = self.ids[index]
         if not editor and values != {0}:
+            name = row_name(self.rows, index)
             raise ValueError(f"image {name} is edited, but data.editor_field names no editor for it")
         return mask.point([0] + [editor] * 255)
 

@@ -99,8 +99,10 @@ def row_editors(rows: datasets.Dataset, ids: Sequence[int] | None, id2editor: Se
     if ids is not None:
         return [{id2editor[editor - 1]} if editor else set() for editor in ids]
     if "edit_models" not in rows.column_names:
-        masks = enumerate(row["mask"] for row in rows.select_columns(["mask"]))
-        return [_editors_in(mask, id2editor, row_name(rows, index)) for index, mask in masks]
+        values = [mask_values(row["mask"]) for row in rows.select_columns(["mask"])]
+        for index, given in enumerate(values):
+            check_ids(given, id2editor, rows, index)
+        return [{id2editor[value - 1] for value in given - {0, IGNORED}} for given in values]
     given = rows["edit_models"][:]
     unnamed = [index for index, names in enumerate(given) if names is None]
     if unnamed:
@@ -111,24 +113,19 @@ def row_editors(rows: datasets.Dataset, ids: Sequence[int] | None, id2editor: Se
     return [set(names) for names in given]
 
 
-def _editors_in(mask: Image.Image | None, id2editor: Sequence[str], image: str) -> set[str]:
-    values = set() if mask is None else mask_values(mask)
-    check_ids(values, id2editor, image)
-    return {id2editor[value - 1] for value in values - {0, IGNORED}}
+def mask_values(mask: Image.Image | None) -> set[int]:
+    """Values that a mask of mode L holds; none without a mask."""
+    return set() if mask is None else {value for value, count in enumerate(mask.histogram()) if count}
 
 
-def mask_values(mask: Image.Image) -> set[int]:
-    """Values that a mask of mode L holds."""
-    return {value for value, count in enumerate(mask.histogram()) if count}
-
-
-def check_ids(values: set[int], id2editor: Sequence[str], image: str) -> None:
+def check_ids(values: set[int], id2editor: Sequence[str], rows: datasets.Dataset, index: int) -> None:
     """Refuse a mask with values that name no editor.
 
     Args:
         values: Of the mask.
         id2editor: Names of the editors with the ids 1, 2, ...
-        image: What to call its image.
+        rows: Where the mask is from.
+        index: Position of its row.
 
     Raises:
         ValueError: If there are such values.
@@ -136,8 +133,9 @@ def check_ids(values: set[int], id2editor: Sequence[str], image: str) -> None:
     unknown = values - {*range(len(id2editor) + 1), IGNORED}
     if unknown:
         raise ValueError(
-            f"the mask of image {image} holds {sorted(unknown)[:6]}: expected 0 (authentic), 1 to {len(id2editor)} "
-            f"({', '.join(id2editor)}) and {IGNORED} (does not count); model.id2editor names the editor of every id"
+            f"the mask of image {row_name(rows, index)} holds {sorted(unknown)[:6]}: expected 0 (authentic), 1 to "
+            f"{len(id2editor)} ({', '.join(id2editor)}) and {IGNORED} (does not count); model.id2editor names the "
+            "editor of every id"
         )
 
 

@@ -20,8 +20,9 @@ def test_fields_replace_defaults(tmp_path):
     assert config == ManipulationConfig(max_side=128, noise=(1.0, 2.0), task_weights={"authentic": 1.0})
 
 
-def test_the_packaged_example_is_valid():
-    config = read_settings(Path(__file__).parents[2] / "examples" / "clear_traces.yaml")
+@pytest.mark.parametrize("name", ["clear_traces", "two_editors"])
+def test_the_packaged_examples_are_valid(name):
+    config = read_settings(Path(__file__).parents[2] / "examples" / f"{name}.yaml")
     assert config.image_format == "png"
     assert sum(config.task_weights.values()) == pytest.approx(1.0)
 

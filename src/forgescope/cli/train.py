@@ -1,7 +1,7 @@
 """`forgescope train`: train a model on images and masks."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -125,7 +125,7 @@ def diffseg(
     if corpus is None:
         splits = load_splits(data)
     else:
-        options = {"id2editor": editors} if corpus == "diffseg30k" else {}
+        options: dict[str, Any] = {"id2editor": editors} if corpus == "diffseg30k" else {}
         splits = {split: load_corpus(corpus, data, split=split, **options) for split in ("train", "validation")}
     metrics = train(splits, run, output, base=base, resume=resume, photographs=photographs)
     _report(output, metrics, "pooled pixels, mean IoU of the editors")
