@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
 from .decision import DecisionRule
+from .editor_maps import editor_shares
 from .examination import Examination, mask_notes
 from .hub import EMBEDDED_CHECKPOINTS
 from .localize import Localizer, load_for_inference
@@ -209,14 +210,17 @@ class Analyzer:
             mask = np.zeros((read.image.height, read.image.width), np.uint8)
         ai_mask = self._mask(found.ai_map)
         verdict = "inconclusive" if min(read.image.size) < SMALLEST_EDGE else self.rule.verdict(score)
+        editors, regions = self.localizer.editors, []
+        if found.probability_map is not None:
+            regions = find_regions(mask, found.probability_map, found.editor_map, editors)
         marked = bool(mask.any()) or (ai_mask is not None and bool(ai_mask.any()))
         notes = mask_notes(self.rule, self.localizer.heads, verdict, marked)
         return ForgeryReport(
             verdict=verdict,
             score=score,
             mask=mask,
-            regions=[] if found.probability_map is None else find_regions(mask, found.probability_map),
-            attribution=None,
+            regions=regions,
+            attribution=None if found.editor_map is None else editor_shares(mask, found.editor_map, editors),
             explanation=None,
             model=self.name,
             forged_fraction=_share(mask),
@@ -228,6 +232,7 @@ class Analyzer:
             image=read.image,
             ai_mask=ai_mask,
             ai_fraction=None if ai_mask is None else _share(ai_mask),
+            editor_map=found.editor_map,
         )
 
     def _mask(self, probabilities: np.ndarray | None) -> np.ndarray | None:

@@ -17,11 +17,14 @@ class Examination:
             AI-made pixels, those; None from one that marks none.
         ai_map: (H, W) float32, 0..1: probability of each pixel to be AI-made; None from a model that does not say.
         score: a classifier's probability that the image holds AI-made pixels, 0..1; None from a model without one.
+        editor_map: (H, W) uint8, id of the likeliest editor of each pixel, 1 for the first, also where the pixel is
+            more likely authentic; None from a model that tells no editors apart.
     """
 
     probability_map: np.ndarray | None
     ai_map: np.ndarray | None = None
     score: float | None = None
+    editor_map: np.ndarray | None = None
 
     def final_score(self, rule: DecisionRule) -> float:
         """Return the score of the image: the classifier's, or that of the map where there is no classifier.

@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from .editor_maps import share_text
+from .overlay import editor_color
 from .reading import ImageReadError, read_image
 from .results import ResultsFolder, Row, write_whole
 
@@ -36,7 +38,8 @@ td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 img{display:block;max-width:240px;height:auto;border-radius:4px}
 .badge{padding:.1rem .55rem;border-radius:1rem;color:#fff;font-weight:600;white-space:nowrap}
 .forged{background:#b3261e}.inconclusive{background:#8a5a00}.authentic{background:#1f6f3f}.failed{background:#555}
-td ul{margin:0;padding-left:1.1rem}
+td ul{margin:0;padding-left:1.1rem}.editor{white-space:nowrap}
+.swatch{display:inline-block;width:.8em;height:.8em;margin-right:.35em;border:1px solid var(--line);border-radius:2px}
 .masks{display:flex;gap:10px}figure{margin:.4rem 0 0}figcaption{font-size:.85em}
 figure img{border:1px solid var(--line)}
 """
@@ -83,6 +86,10 @@ PAGE = """<!doctype html>
 """
 
 FORGED_LEGEND = "Red marks the pixels that the model takes for forged."
+EDITOR_LEGEND = (
+    "A red line surrounds the pixels that the model takes for forged; the colour inside is that of the likeliest "
+    "editor. Editors: their shares of these pixels."
+)
 AI_LEGEND = (
     "Blue hatching with a blue outline marks those that it takes for AI-made; where it is the whole picture, the "
     "outline runs along the frame. In the masks, white is marked."
@@ -104,6 +111,8 @@ def write_html(results: ResultsFolder) -> Path:
     rows = list(results.rows.values())
     counts = Counter(_verdict(row) for row in rows)
     with_ai = any(row.get("ai_mask") for row in rows)
+    editors = list(results.settings.get("editors", ()))
+    legend = EDITOR_LEGEND if editors else FORGED_LEGEND
     filters = "".join(
         f'<label><input type="checkbox" value="{name}" checked> <span class="badge {name}">{name}</span> '
         f"{counts[name]}</label>"
@@ -117,18 +126,20 @@ def write_html(results: ResultsFolder) -> Path:
         model=html.escape(str(results.settings["model"])),
         precision=html.escape(str(results.settings["precision"])),
         rule=html.escape(str(results.settings["rule"])),
-        legend=f"{FORGED_LEGEND} {AI_LEGEND}" if with_ai else FORGED_LEGEND,
+        legend=f"{legend} {AI_LEGEND}" if with_ai else legend,
         filters=filters,
-        heads=_heads(with_ai),
-        rows="\n".join(_table_row(row, results.folder, with_ai) for row in rows),
+        heads=_heads(with_ai, bool(editors)),
+        rows="\n".join(_table_row(row, results.folder, with_ai, editors) for row in rows),
     )
     return write_whole(results.folder / "report.html", page.encode("utf-8", errors="backslashreplace"))
 
 
-def _heads(with_ai: bool) -> str:
+def _heads(with_ai: bool, with_editors: bool) -> str:
     columns = [("Path", "text"), ("Verdict", "text"), ("Score", "number"), ("Forged share", "number")]
     if with_ai:
         columns.append(("AI-made share", "number"))
+    if with_editors:
+        columns.append(("Editors", "text"))
     heads = "".join(f'<th data-kind="{kind}"><button>{title}</button></th>' for title, kind in columns)
     return f"{heads}<th>Regions</th>"
 
@@ -137,7 +148,7 @@ def _verdict(row: Row) -> str:
     return "failed" if row["error"] is not None else row["verdict"]
 
 
-def _table_row(row: Row, folder: Path, with_ai: bool) -> str:
+def _table_row(row: Row, folder: Path, with_ai: bool, editors: list[str]) -> str:
     verdict = _verdict(row)
     score = row["score"]
     pictures = {"mask": row["mask"], "AI-made mask": row.get("ai_mask"), "overlay": row["overlay"]}
@@ -150,6 +161,7 @@ def _table_row(row: Row, folder: Path, with_ai: bool) -> str:
         _number(score, "" if score is None else f"{score:.3f}"),
         _share(row["forged_fraction"]),
         *([_share(row.get("ai_fraction"))] if with_ai else []),
+        *([_editors(row, editors)] if editors else []),
         f'<td class="number">{len(row.get("regions", ()))}</td>',
         f"<td>{_notes(row)}</td>",
     ]
@@ -158,6 +170,16 @@ def _table_row(row: Row, folder: Path, with_ai: bool) -> str:
 
 def _share(value: float | None) -> str:
     return _number(value, "" if value is None else f"{value:.2%}")
+
+
+def _editors(row: Row, editors: list[str]) -> str:
+    """A line an editor: its colour in the overlay, its name and its share of the marked pixels."""
+    lines = []
+    for name, share in (row.get("attribution") or {}).items():
+        color = "#{:02x}{:02x}{:02x}".format(*editor_color(editors.index(name) + 1))
+        swatch = f'<span class="swatch" style="background:{color}"></span>'
+        lines.append(f'<div class="editor">{swatch}{html.escape(f"{name} {share_text(share)}")}</div>')
+    return f"<td>{''.join(lines)}</td>"
 
 
 def _number(value: float | None, text: str) -> str:

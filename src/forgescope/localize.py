@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -14,6 +15,7 @@ from forgescope.modeling.fast_inference import FastPatchEmbeddings, optimize_for
 from forgescope.processing.image_enlarging import enlarged_size
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
+from .editor_maps import class_maps
 from .examination import Examination
 from .hub import load_checkpoint
 from .reading import as_read_image
@@ -43,7 +45,7 @@ class Localizer:
         overlap: pixels that neighbouring tiles share.
 
     Raises:
-        ValueError: a batch size, tile or overlap that does not fit.
+        ValueError: a batch size, tile or overlap that does not fit, or a processor of another grid than the model's.
     """
 
     def __init__(
@@ -58,6 +60,12 @@ class Localizer:
         self.batch_size = default if batch_size is None else batch_size
         if self.batch_size < 1:
             raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
+        stride = getattr(model.config, "mask_stride", processor.mask_stride)
+        if processor.mask_stride != stride:
+            raise ValueError(
+                f"the model has one value for {stride} pixels in each direction, the processor's mask_stride is "
+                f"{processor.mask_stride}: save the processor with mask_stride={stride} beside the model"
+            )
         self.model = model
         self.processor = processor
         self.tuned = any(isinstance(module, FastPatchEmbeddings) for module in model.modules())
@@ -69,6 +77,8 @@ class Localizer:
         self.smallest_edge = None if processor.do_resize else processor.smallest_edge
         self.score_reduction = getattr(model.config, "score_reduction", None)
         self.heads = [name for name in ("manipulation", "ai") if getattr(model.config, f"use_{name}_head", False)]
+        # names of the classes above 0, where they are editors
+        self.editors = tuple(model.config.id2editor) if getattr(model.config, "task", None) == "semantic" else ()
         # tiles for a classifier end with the photograph: a padded strip would be part of what it judges
         self.alignment = processor.size_divisor if self.score_reduction is None else processor.mask_stride
 
@@ -118,7 +128,10 @@ class Localizer:
 
     def _examination(self, photo: Image.Image, logits: torch.Tensor, fake: torch.Tensor | None) -> Examination:
         if fake is None:
-            return Examination(self._probabilities(logits, photo))
+            if not self.editors:
+                return Examination(self._probabilities(logits, photo))
+            probabilities, editors = self._editor_maps(logits, photo)
+            return Examination(probabilities, editor_map=editors)
         maps = {head: self._probabilities(one[None], photo) for head, one in zip(self.heads, logits, strict=True)}
         return Examination(maps.get("manipulation", maps.get("ai")), maps.get("ai"), float(fake))
 
@@ -129,6 +142,17 @@ class Localizer:
             return probabilities_in_strips(logits, *size, self.processor.mask_stride)
         outputs = SemanticSegmenterOutput(logits=logits[None])
         return self.processor.post_process_probability_map(outputs, [size])[0].numpy()
+
+    def _editor_maps(self, logits: torch.Tensor, photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+        """Turn logits (C, h, w) into probabilities and ids of the likeliest editors, both of the photograph's size."""
+        size = (photo.height, photo.width)
+        stride = self.processor.mask_stride
+        grid = (logits.shape[-2] * stride, logits.shape[-1] * stride) if self.native else size
+        if self._shown_size(photo) == size:
+            return class_maps(logits, grid, size)
+        shown = class_maps(logits, grid, self._shown_size(photo))[1]
+        editors = cv2.resize(shown, (photo.width, photo.height), interpolation=cv2.INTER_NEAREST)
+        return self._probabilities(logits, photo), editors
 
     def _tiled(self, photo: Image.Image) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits (C, h, w) of a large photograph, and the classifier's probability () where there is one."""

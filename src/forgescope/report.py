@@ -1,5 +1,6 @@
 """What forgescope says of one photograph: the same object for every model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,11 +23,13 @@ class Region:
         box: left, top, right, bottom in pixels of the image as displayed; right and bottom are exclusive.
         area_fraction: share of the image's pixels, 0..1.
         mean_probability: mean probability of its pixels to be forged, 0..1.
+        editor: the editor that made most of it, None from a model that does not attribute.
     """
 
     box: tuple[int, int, int, int]
     area_fraction: float
     mean_probability: float
+    editor: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -34,6 +37,7 @@ class Region:
             "box": list(self.box),
             "area_fraction": round(self.area_fraction, 6),
             "mean_probability": round(self.mean_probability, 4),
+            "editor": self.editor,
         }
 
 
@@ -47,7 +51,8 @@ class ForgeryReport:
         mask: (H, W) uint8, 1 = forged pixel, size of the image as displayed; from a model that marks only AI-made
             pixels, those, and all 0 from one that marks none.
         regions: connected parts of the mask, largest first.
-        attribution: probability of each editor or generator, None from a model that does not attribute.
+        attribution: share of each editor among the pixels of the mask, largest first; empty with an empty mask, None
+            from a model that does not attribute.
         explanation: text, None from a model that does not explain.
         model: checkpoint that was asked.
         forged_fraction: share of forged pixels, 0..1.
@@ -59,6 +64,8 @@ class ForgeryReport:
         image: the photograph, mode RGB, as displayed.
         ai_mask: (H, W) uint8, 1 = AI-made pixel, None from a model that does not tell them apart.
         ai_fraction: share of AI-made pixels, 0..1, None likewise.
+        editor_map: (H, W) uint8, id of the likeliest editor of each pixel, 1 for the first that the model knows; None
+            from a model that does not attribute.
     """
 
     verdict: Verdict
@@ -77,6 +84,7 @@ class ForgeryReport:
     image: Image.Image | None = field(default=None, repr=False)
     ai_mask: np.ndarray | None = field(default=None, repr=False)
     ai_fraction: float | None = None
+    editor_map: np.ndarray | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the pictures, as plain values for JSON."""
@@ -88,7 +96,7 @@ class ForgeryReport:
             "forged_fraction": round(self.forged_fraction, 6),
             "ai_fraction": None if self.ai_fraction is None else round(self.ai_fraction, 6),
             "regions": [region.to_dict() for region in self.regions],
-            "attribution": self.attribution,
+            "attribution": None if self.attribution is None else _rounded(self.attribution),
             "explanation": self.explanation,
             "model": self.model,
             "precision": self.precision,
@@ -107,7 +115,7 @@ class ForgeryReport:
         return None if self.ai_mask is None else Image.fromarray(self.ai_mask * 255)
 
     def overlay(self, image: Image.Image | None = None) -> Image.Image:
-        """Draw the masks over the photograph, see `draw_overlay`: forged pixels in red, AI-made ones in blue.
+        """Draw the masks over the photograph, see `draw_overlay`: forged pixels in red or their editor's colour.
 
         Args:
             image: photograph of the mask's size; None: the one that was examined.
@@ -121,15 +129,28 @@ class ForgeryReport:
         photo = self.image if image is None else image
         if photo is None:
             raise ValueError("this report holds no image: pass the photograph, report.overlay(image)")
-        return draw_overlay(photo if photo.mode == "RGB" else photo.convert("RGB"), self.mask, self.ai_mask)
+        photo = photo if photo.mode == "RGB" else photo.convert("RGB")
+        return draw_overlay(photo, self.mask, self.ai_mask, self.editor_map)
 
 
-def find_regions(mask: np.ndarray, probability_map: np.ndarray, smallest: float = SMALLEST_REGION) -> list[Region]:
+def _rounded(shares: dict[str, float]) -> dict[str, float]:
+    return {name: round(share, 4) for name, share in shares.items()}
+
+
+def find_regions(
+    mask: np.ndarray,
+    probability_map: np.ndarray,
+    editor_map: np.ndarray | None = None,
+    editors: Sequence[str] = (),
+    smallest: float = SMALLEST_REGION,
+) -> list[Region]:
     """List the connected parts of a mask (8 neighbours), largest first.
 
     Args:
         mask: (H, W) uint8, 1 = forged.
         probability_map: (H, W) float, 0..1.
+        editor_map: (H, W) ids of editors, 1 for the first; None: not known.
+        editors: their names.
         smallest: share of the image below which a part is not listed, 0..1.
 
     Returns:
@@ -145,5 +166,6 @@ def find_regions(mask: np.ndarray, probability_map: np.ndarray, smallest: float 
         part = slice(top, top + height), slice(left, left + width)
         inside = labels[part] == label
         mean = float(np.mean(probability_map[part], where=inside, dtype=np.float64))
-        regions.append(Region((left, top, left + width, top + height), area / mask.size, mean))
+        editor = None if editor_map is None else editors[int(np.bincount(editor_map[part][inside]).argmax()) - 1]
+        regions.append(Region((left, top, left + width, top + height), area / mask.size, mean, editor))
     return sorted(regions, key=lambda region: -region.area_fraction)

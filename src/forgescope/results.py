@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image
 
+from .editor_maps import shares_text
 from .report import ForgeryReport
 
 Row = dict[str, Any]
@@ -26,6 +27,7 @@ CSV_COLUMNS = (
     "forged_fraction",
     "ai_fraction",
     "region_count",
+    "attribution",
     "mask",
     "ai_mask",
     "overlay",
@@ -35,7 +37,7 @@ CSV_COLUMNS = (
     "error",
 )
 # What must be equal for rows to stand in one report.
-SETTINGS = ("model", "precision", "rule", "tile")
+SETTINGS = ("model", "precision", "rule", "tile", "editors")
 OVERLAY_QUALITY = 90
 LONGEST_STEM = 80
 HASH_DIGITS = 10
@@ -104,8 +106,8 @@ class ResultsFolder:
         writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore")
         writer.writeheader()
         for row in self.rows.values():
-            notes = " ".join(row.get("notes", ()))
-            writer.writerow(row | {"region_count": len(row.get("regions", ())), "notes": notes})
+            texts = {"notes": " ".join(row.get("notes", ())), "attribution": shares_text(row.get("attribution") or {})}
+            writer.writerow(row | {"region_count": len(row.get("regions", ()))} | texts)
         return write_whole(self.folder / "report.csv", text.getvalue().encode("utf-8", errors="backslashreplace"))
 
     def _append(self, row: Row) -> Row:

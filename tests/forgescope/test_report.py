@@ -55,7 +55,8 @@ def test_regions_are_connected_parts_largest_first(mask):
 def test_the_dictionary_is_json_with_the_fields_of_the_design(mask):
     values = json.loads(json.dumps(report_of(mask).to_dict()))
     assert list(values)[:4] == ["path", "verdict", "score", "forged_fraction"]
-    assert values["regions"][1] == {"box": [100, 50, 120, 70], "area_fraction": 0.01, "mean_probability": 0.75}
+    region = {"box": [100, 50, 120, 70], "area_fraction": 0.01, "mean_probability": 0.75, "editor": None}
+    assert values["regions"][1] == region
     assert (values["attribution"], values["explanation"], values["model"]) == (None, None, "tiny")
     assert (values["width"], values["height"], values["precision"]) == (200, 100, "float32")
     assert values["notes"] == ["A note."]

@@ -99,7 +99,8 @@ def detect(
 
 def _settings(analyzer: "Analyzer") -> dict[str, Any]:
     localizer = analyzer.localizer
-    return {
+    editors = {"editors": list(localizer.editors)} if localizer.editors else {}
+    return editors | {
         "model": analyzer.name,
         "precision": analyzer.precision,
         "rule": analyzer.rule.describe(),
@@ -135,12 +136,16 @@ def _write_presentation(results: "ResultsFolder", report_format: ReportFormat) -
 
 def _summarize(results: "ResultsFolder", rows: list[dict[str, Any]], page: Path) -> None:
     """Print what was found and where it lies; exit status 1 when a photograph failed."""
+    from forgescope.editor_maps import shares_text
+
     failed = [row for row in rows if row["error"] is not None]
     good = [row for row in rows if row["error"] is None]
     for row in good if len(good) <= MOST_LISTED else ():
         shares = f"forged {row['forged_fraction']:6.2%}"
         if row["ai_fraction"] is not None:
             shares += f"  AI-made {row['ai_fraction']:6.2%}"
+        if row["attribution"]:
+            shares += f" by {shares_text(row['attribution'])}"
         typer.echo(f"{row['verdict']:<12}  score {row['score']:.3f}  {shares}  {row['path']}")
     for row in failed:
         typer.echo(f"failed: {row['error']}", err=True)
