@@ -6,13 +6,16 @@ histograms of this package are all that a metric needs, so the modules store tho
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import evaluate
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .boundary import TRUE, boundary_counts, boundary_f1, parse_tolerance
+from .class_confusion import class_confusion
+from .class_metrics import mean_of_editors
 from .counts import confusion_counts
 from .histograms import auc_values, histogram_auc, polarised_auc, score_histogram
 from .rules import Authentic, Metric, Polarity, Reduction, SegmentationRule
@@ -29,6 +32,13 @@ Args:
     polarity: "normal" (default), "inverted" or "permute".
     batch_size: images of a batch, for the reduction "batch".
 """
+CLASS_MAPS = """
+Args:
+    predictions: one (H, W) array of whole numbers an image: ids of classes, 0 = authentic.
+    references: one (H, W) array of the same size an image: ids of classes, 255 = ignored.
+    reduction: "image" (default) or "pooled".
+    authentic: what images without a forged pixel do: "skip" (default), "zero" or "one".
+"""
 SCORES = """
 Args:
     predictions: one score an image, higher = more likely forged.
@@ -39,12 +49,14 @@ Args:
 class _MaskMetric(evaluate.Metric):
     """Takes pairs of maps and stores two lists of whole numbers for each."""
 
+    arguments = MASKS
+
     def _info(self) -> evaluate.MetricInfo:
         numbers = datasets.Sequence(datasets.Value("int64"))
         return evaluate.MetricInfo(
             description=self.__doc__ or "",
             citation=CITATION,
-            inputs_description=MASKS,
+            inputs_description=self.arguments,
             features=datasets.Features({"predictions": numbers, "references": numbers}),
         )
 
@@ -121,6 +133,50 @@ class PixelAUCMetric(_MaskMetric):
             values = auc_values([histogram_auc(one) for one in histograms], rule)
             return {"pixel_auc": float(values.mean()) if len(values) else math.nan}
         return {"pixel_auc": polarised_auc(histogram_auc(histograms.sum(axis=0)), rule).item()}
+
+
+class BoundaryMetric(_MaskMetric):
+    """Boundary F1 of class maps.
+
+    Args:
+        *args: those of `evaluate.Metric`.
+        num_classes: number of classes, the authentic one among them; 2: edited or not.
+        tolerance: `2px`, or `0.75%` of the diagonal.
+        **kwargs: those of `evaluate.Metric`.
+    """
+
+    arguments = CLASS_MAPS
+
+    def __init__(self, *args: Any, num_classes: int = 2, tolerance: str = "2px", **kwargs: Any):
+        self.num_classes, self.tolerance = num_classes, parse_tolerance(tolerance)
+        super().__init__(*args, **kwargs)
+
+    def _reduce(self, prediction: ArrayLike, reference: ArrayLike) -> tuple[list[int], list[int]]:
+        called, wanted = np.asarray(prediction), np.asarray(reference)
+        class_confusion(called, wanted, self.num_classes)  # refuses ids that are no classes
+        counts = boundary_counts(called.astype(np.uint8), wanted.astype(np.uint8), self.num_classes, self.tolerance)
+        return counts[:, :TRUE].ravel().tolist(), counts[:, TRUE:].ravel().tolist()
+
+    def _compute(
+        self,
+        predictions: Sequence[list[int]],
+        references: Sequence[list[int]],
+        reduction: Literal["image", "pooled"] = "image",
+        authentic: Authentic = "skip",
+    ) -> dict[str, float]:
+        if reduction not in ("image", "pooled"):
+            raise ValueError(f"reduction must be image or pooled, got {reduction!r}")
+        rule = SegmentationRule(reduction, authentic=authentic)
+        halves = [np.array(one).reshape(-1, self.num_classes, TRUE) for one in (predictions, references)]
+        counts = np.concatenate(halves, axis=2)
+        if rule.authentic == "skip":
+            counts = counts[counts[:, :, TRUE].any(axis=1)]
+        if rule.reduction == "pooled":
+            counts = counts.sum(axis=0, keepdims=True)
+        # in an image without the classes in truth and prediction there is nothing to find
+        empty = 1.0 if rule.authentic == "one" else 0.0
+        values = np.nan_to_num(mean_of_editors(boundary_f1(counts)), nan=empty)
+        return {"pixel_boundary_f1": float(values.mean()) if len(values) else math.nan}
 
 
 class ImageScoreMetric(evaluate.Metric):

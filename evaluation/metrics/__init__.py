@@ -10,6 +10,7 @@ METRIC_MODULES = (
     "pixel_accuracy",
     "pixel_mcc",
     "pixel_auc",
+    "pixel_boundary_f1",
     "image_auc",
     "image_average_precision",
     "image_accuracy",
