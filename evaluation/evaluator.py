@@ -175,10 +175,18 @@ def as_map_and_score(prediction: NDArray[np.floating] | Scored) -> tuple[NDArray
     """
     if isinstance(prediction, np.ndarray) or not hasattr(prediction, "score"):
         return np.asarray(prediction), None
-    score = None if prediction.score is None else float(prediction.score)
+    return prediction.probability_map, checked_score(prediction.score)
+
+
+def checked_score(score: float | None) -> float | None:
+    """Check the score that a model gave an image.
+
+    Raises:
+        ValueError: it is no number from 0 to 1.
+    """
     if score is not None and not 0 <= score <= 1:
         raise ValueError(f"the model returned the score {score}: expected a number from 0 to 1")
-    return prediction.probability_map, score
+    return None if score is None else float(score)
 
 
 def binary_mask(mask: Image.Image | NDArray | None, size: tuple[int, int]) -> NDArray[np.uint8] | None:

@@ -107,7 +107,9 @@ def _draw_curves(axes: "Axes", rows: list[Row], sources: list[str], perturbation
 
 
 def _only_jpeg(names: list[str]) -> bool:
-    return all(parsed.crop_percent == 0 for parsed in parse_perturbations(",".join(names)))
+    return all(
+        parsed.crop_percent == 0 and parsed.shorter_edge is None for parsed in parse_perturbations(",".join(names))
+    )
 
 
 def _tick(name: str) -> str:

@@ -1,9 +1,11 @@
 """Every protocol of the papers by name. ICL-Net's numbers go with the preset `iclnet` (`protocols_iclnet`)."""
 
-from . import protocols_gamma
+from . import protocols_diffseg, protocols_gamma
 from .protocol import Protocol
 
-PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in protocols_gamma.PROTOCOLS}
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol for protocol in (*protocols_gamma.PROTOCOLS, *protocols_diffseg.PROTOCOLS)
+}
 
 
 def find_protocol(name: str) -> Protocol:

@@ -43,10 +43,10 @@ def to_tables(rows: Iterable[Row], *, intervals: bool = True) -> list[Table]:
     return [table for table in tables if table.lines]
 
 
-def to_markdown(rows: Sequence[Row], notes: Sequence[str] = ()) -> str:
-    """Write notes (model, data, precision) and every table as Markdown."""
+def to_markdown(rows: Sequence[Row], notes: Sequence[str] = (), tables: Sequence[Table] | None = None) -> str:
+    """Write notes (model, data, precision) and every table as Markdown; `tables` replace those of the rows."""
     parts = [f"- {note}" for note in notes]
-    for table in to_tables(rows):
+    for table in to_tables(rows) if tables is None else tables:
         parts += ["", f"**{table.title}**", "", _line(table.header), _line(["---"] * len(table.header))]
         parts += [_line(cells) for cells in table.lines]
     return "\n".join(parts) + "\n"
@@ -106,14 +106,15 @@ def _table(title: str, rows: list[Row], intervals: bool) -> Table:
         cells = [source, str(images)]
         for metric in metrics:
             row = own.get(metric)
-            cells.append(_cell(row, images, intervals))
+            cells.append(value_cell(row, images, intervals))
             if metric in reported:
                 cells.append(MISSING if row is None or row.paper_value is None else f"{row.paper_value:.4f}")
         lines.append(cells)
     return Table(title, header, lines)
 
 
-def _cell(row: Row | None, images: int, intervals: bool) -> str:
+def value_cell(row: Row | None, images: int, intervals: bool = False) -> str:
+    """Write a number, its interval if asked for, and its number of images where that is not the line's own."""
     if row is None or row.value is None:
         return MISSING
     text = f"{row.value:.4f}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .class_maps import ClassMeasures
 from .histograms import BINS
 from .measures import Border, PixelMeasures
 from .perturbations import NONE, Perturbation
@@ -31,6 +32,7 @@ class ImageRecord:
         score: 0 to 1, higher = more likely forged, or fake where `label` is given.
         pixels: its pixel numbers; None where the forged pixels are not known, or not asked for.
         label: 1 = fake, 0 = real, where the score is a classifier's; None where it was made from forged pixels.
+        classes: counts of its class map, where the pixels are told apart by their editor.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ImageRecord:
     score: float
     pixels: PixelMeasures | None
     label: int | None = None
+    classes: ClassMeasures | None = None
 
     @property
     def positive(self) -> bool:

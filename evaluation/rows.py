@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .estimates import UNKNOWN, Estimate, FloatArray, interval, mean_estimate
 from .histograms import auc_values, histogram_auc, polarised_auc
-from .intervals import RESAMPLES, bootstrap_interval
+from .intervals import RESAMPLES
 from .measures import best_values
 from .protocol import AVERAGE
 from .protocols_iclnet import SUBSETS, paper_value
@@ -21,9 +22,6 @@ ALL = "all"
 CUSTOM = "custom"
 ICLNET = "iclnet"
 IMAGE_METRICS: tuple[Metric, ...] = ("accuracy", "f1", "precision", "recall")
-FloatArray = NDArray[np.float64]
-Estimate = tuple[float, float, float]
-UNKNOWN = (math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,8 @@ class Row:
         value: 0 to 1 (MCC: -1 to 1); None where it is not defined, such as an AUC of one class.
         n: number of images that take part; of `average` the sum over the subsets, which may share some.
         reduction: `image`, `batch` or `pooled`.
-        classes: `forged` or `macro`; of a classifier's image-level numbers `fake`.
+        classes: `forged` or `macro`; of a classifier's image-level numbers `fake`; of class maps (`class_rows`) also
+            `all`, `editors` or the name of an editor.
         empty_rule: what images without a forged pixel do: `skip`, `zero` or `one`; `none` for image-level numbers.
         threshold: a number, `best` or `soft`; None for threshold-free numbers.
         polarity: `normal`, `inverted` or `permute`.
@@ -46,6 +45,8 @@ class Row:
         low: lower bound of the 95 % bootstrap interval, None where there is none.
         high: its upper bound.
         paper_value: what the paper reports, 0 to 1, where it does.
+        tolerance: of a boundary F1: `2px`, or `0.75%` of the diagonal; None for all others.
+        model: name of the checkpoint, where several are compared.
     """
 
     protocol: str
@@ -63,6 +64,8 @@ class Row:
     low: float | None = None
     high: float | None = None
     paper_value: float | None = None
+    tolerance: str | None = None
+    model: str | None = None
 
 
 def result_rows(
@@ -93,7 +96,8 @@ def result_rows(
         blank = replace(blank, perturbation=result.perturbation.name)
         for rule in result.rules:
             rows += _pixel_rows(result, records, list(names), rule, resamples, blank)
-        rows += _image_rows(records, forged_threshold, resamples, blank)
+        scores = np.array([record.score for record in records])
+        rows += image_rows(records, scores >= forged_threshold, forged_threshold, resamples, blank)
     rows += _average_rows(rows, list(groups))
     return [_with_paper_value(row, result.sources) for row in rows] if protocol == ICLNET else rows
 
@@ -123,7 +127,7 @@ def _pixel_rows(
     )
     rows = []
     for name in rule.metrics:
-        row = _filled(blank, f"pixel_{name}", len(kept), estimates[name] if kept else UNKNOWN)
+        row = filled(blank, f"pixel_{name}", len(kept), estimates[name] if kept else UNKNOWN)
         rows.append(row if name == "auc" else replace(row, classes=rule.average, threshold=rule.threshold))
     return rows
 
@@ -133,7 +137,7 @@ def _best_estimates(
 ) -> dict[str, Estimate]:
     if rule.reduction == "image":
         best = [record.pixels.best[rule] for record in kept if record.pixels is not None]
-        return {name: _mean(np.array([values[name] for values in best]), resamples) for name in rule.metrics}
+        return {name: mean_estimate(np.array([values[name] for values in best]), resamples) for name in rule.metrics}
     histogram = result.pooled_histogram(rule.border_ignore, names, rule.authentic == "skip")
     return {name: (value, math.nan, math.nan) for name, value in best_values(histogram, rule).items()}
 
@@ -144,7 +148,7 @@ def _count_estimates(records: list[ImageRecord], rule: SegmentationRule, resampl
     counts = np.array(measured, dtype=np.float64).reshape(-1, 4)
     rows = count_rows(counts, rule, authentic=np.array([not record.forged for record in records], dtype=bool))
     if rule.reduction != "pooled":
-        return {name: _mean(values, resamples) for name, values in row_values(rows, rule).items()}
+        return {name: mean_estimate(values, resamples) for name, values in row_values(rows, rule).items()}
     return {name: _pooled(rows, replace(rule, metrics=(name,)), resamples) for name in rule.metrics if name != "auc"}
 
 
@@ -155,29 +159,39 @@ def _pixel_auc(
         histogram = result.pooled_histogram(rule.border_ignore, names, rule.authentic == "skip")
         return polarised_auc(histogram_auc(histogram), rule).item(), math.nan, math.nan
     values = [record.pixels.auc[rule.border_ignore] for record in kept if record.pixels is not None]
-    return _mean(auc_values(values, rule), resamples)
+    return mean_estimate(auc_values(values, rule), resamples)
 
 
-def _image_rows(records: list[ImageRecord], forged_threshold: float, resamples: int, blank: Row) -> list[Row]:
+def image_rows(
+    records: Sequence[ImageRecord], called: NDArray[np.bool_], threshold: float, resamples: int, blank: Row
+) -> list[Row]:
+    """Compute the rows of images as a whole.
+
+    Args:
+        records: the images.
+        called: (N,) those that are called forged.
+        threshold: the score from which they are.
+        resamples: draws of the bootstrap intervals; 0 for none.
+        blank: protocol, subset and perturbation of the rows.
+    """
     scores = np.array([record.score for record in records])
     forged = np.array([record.positive for record in records], dtype=bool)
     if any(record.label is not None for record in records):
         blank = replace(blank, classes="fake")
-    called = scores >= forged_threshold
     rows = []
     for name, statistic in (("auc", roc_auc), ("average_precision", average_precision)):
         estimate = _ranking(statistic, scores, forged, resamples) if 0 < forged.sum() < len(forged) else UNKNOWN
-        rows.append(_filled(blank, f"image_{name}", len(records), estimate))
-    blank = replace(blank, threshold=forged_threshold)
+        rows.append(filled(blank, f"image_{name}", len(records), estimate))
+    blank = replace(blank, threshold=threshold)
     counts = np.stack((called & forged, called & ~forged, ~called & forged, ~called & ~forged), axis=1).astype(float)
     for name in IMAGE_METRICS:
         # Of one class alone, only the accuracy says anything.
         defined = name == "accuracy" or 0 < forged.sum() < len(forged)
         rule = SegmentationRule("pooled", authentic="zero", metrics=(name,))
         estimate = _pooled(counts, rule, resamples) if defined else UNKNOWN
-        rows.append(_filled(blank, f"image_{name}", len(records), estimate))
+        rows.append(filled(blank, f"image_{name}", len(records), estimate))
     alarms = called[~forged].astype(float)
-    rows.append(_filled(blank, "image_false_alarm_rate", len(alarms), _mean(alarms, resamples)))
+    rows.append(filled(blank, "image_false_alarm_rate", len(alarms), mean_estimate(alarms, resamples)))
     return rows
 
 
@@ -208,21 +222,16 @@ def _slug(source: str) -> str:
     return source.lower().replace("_", "-").replace(" ", "-")
 
 
-def _filled(blank: Row, metric: str, n: int, estimate: Estimate) -> Row:
+def filled(blank: Row, metric: str, n: int, estimate: Estimate) -> Row:
+    """Enter a number with its interval; one that is not defined becomes None."""
     value, low, high = (None if math.isnan(number) else float(number) for number in estimate)
     return replace(blank, metric=metric, n=n, value=value, low=low, high=high)
-
-
-def _mean(values: FloatArray, resamples: int) -> Estimate:
-    if len(values) == 0:
-        return UNKNOWN
-    return float(values.mean()), *_interval(lambda draws: values[draws].mean(axis=1), len(values), resamples)
 
 
 def _pooled(rows: FloatArray, rule: SegmentationRule, resamples: int) -> Estimate:
     (name,) = rule.metrics
     value = aggregate(rows, rule)[name]
-    return value, *_interval(lambda draws: row_values(rows[draws].sum(axis=1), rule)[name], len(rows), resamples)
+    return value, *interval(lambda draws: row_values(rows[draws].sum(axis=1), rule)[name], len(rows), resamples)
 
 
 def _ranking(
@@ -234,8 +243,4 @@ def _ranking(
     def of_draws(draws: NDArray[np.int64]) -> FloatArray:
         return np.array([statistic(scores[index], forged[index]) for index in draws])
 
-    return statistic(scores, forged), *_interval(of_draws, len(scores), resamples)
-
-
-def _interval(statistic: Callable[[NDArray[np.int64]], FloatArray], size: int, resamples: int) -> tuple[float, float]:
-    return bootstrap_interval(statistic, size, resamples=resamples) if resamples else (math.nan, math.nan)
+    return statistic(scores, forged), *interval(of_draws, len(scores), resamples)

@@ -1,14 +1,17 @@
 """A checkpoint measured on a folder, or by the protocol of a paper."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from forgescope.evaluation.evaluator import Evaluator
 from forgescope.evaluation.perturbations import Perturbation
 from forgescope.evaluation.protocol import Protocol
 from forgescope.evaluation.protocol_rows import missing_groups, protocol_rows
+from forgescope.evaluation.report import Table
 from forgescope.evaluation.results import EvaluationResult
 from forgescope.evaluation.rows import Row, result_rows
 from forgescope.evaluation.rules import SegmentationRule
@@ -27,11 +30,17 @@ class EvaluationRun:
         results: of each perturbation.
         rows: the numbers of all of them.
         notes: sentences on what was measured.
+        tables: the numbers laid out; None: as `to_tables` does it.
+        confusions: title -> (C, C) pixels of class maps, rows are true classes.
+        classes: names of these classes.
     """
 
     results: list[EvaluationResult]
     rows: list[Row]
     notes: list[str]
+    tables: list[Table] | None = None
+    confusions: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
 
 
 def evaluate_folder(

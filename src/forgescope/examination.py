@@ -17,6 +17,8 @@ class Examination:
             AI-made pixels, those; None from one that marks none.
         ai_map: (H, W) float32, 0..1: probability of each pixel to be AI-made; None from a model that does not say.
         score: a classifier's probability that the image holds AI-made pixels, 0..1; None from a model without one.
+        class_map: (H, W) uint8, class of each pixel, 0 = authentic; None from a model without classes, or when it was
+            not asked for.
         editor_map: (H, W) uint8, id of the likeliest editor of each pixel, 1 for the first, also where the pixel is
             more likely authentic; None from a model that tells no editors apart.
     """
@@ -24,6 +26,7 @@ class Examination:
     probability_map: np.ndarray | None
     ai_map: np.ndarray | None = None
     score: float | None = None
+    class_map: np.ndarray | None = None
     editor_map: np.ndarray | None = None
 
     def final_score(self, rule: DecisionRule) -> float:

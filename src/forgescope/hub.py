@@ -50,8 +50,7 @@ def resolve_checkpoint(name_or_path: str | os.PathLike | None = None, model_type
     """
     register_auto_classes()
     name = str(name_or_path or EMBEDDED_CHECKPOINTS[0])
-    embedded = name in EMBEDDED_CHECKPOINTS
-    checkpoint = str(files("forgescope.checkpoints") / name) if embedded else os.path.expanduser(name)
+    checkpoint = _place(name)
     model_type = _model_type(checkpoint)
     if model_type not in (model_types or MODELS):
         raise ValueError(
@@ -59,6 +58,15 @@ def resolve_checkpoint(name_or_path: str | os.PathLike | None = None, model_type
             f"{' or '.join(model_types or MODELS)}"
         )
     return checkpoint
+
+
+def model_type_of(name_or_path: str | os.PathLike) -> str:
+    """Read the model type of a checkpoint, also of one that is not forgescope's.
+
+    Raises:
+        ValueError: there is no such checkpoint.
+    """
+    return _model_type(_place(str(name_or_path)))
 
 
 def load_checkpoint(
@@ -198,6 +206,12 @@ def push_to_hub_with_code(
             commit_message=commit_message or f"Upload {type(model).__name__} with forgescope",
         )
     return str(repo)
+
+
+def _place(name: str) -> str:
+    """Folder of an embedded checkpoint; else the folder or Hub id that was given."""
+    embedded = name in EMBEDDED_CHECKPOINTS
+    return str(files("forgescope.checkpoints") / name) if embedded else os.path.expanduser(name)
 
 
 def _model_type(checkpoint: str) -> str:

@@ -82,11 +82,12 @@ class Localizer:
         # tiles for a classifier end with the photograph: a padded strip would be part of what it judges
         self.alignment = processor.size_divisor if self.score_reduction is None else processor.mask_stride
 
-    def examine(self, images: Sequence[Image.Image]) -> list[Examination]:
+    def examine(self, images: Sequence[Image.Image], classes: bool = False) -> list[Examination]:
         """Run the model over photographs.
 
         Args:
             images: PIL images of any mode and size.
+            classes: also give the class of every pixel, where the model has several.
 
         Returns:
             One examination an image, with maps of its size as displayed.
@@ -102,7 +103,8 @@ class Localizer:
         for key, members in groups.items():
             for start in range(0, len(members), self.batch_size):
                 batch = members[start : start + self.batch_size]
-                found |= zip(batch, self._examine_batch([photos[index] for index in batch], key), strict=True)
+                examinations = self._examine_batch([photos[index] for index in batch], key, classes)
+                found |= zip(batch, examinations, strict=True)
         return [found[index] for index in range(len(photos))]
 
     def _shown_size(self, photo: Image.Image) -> tuple[int, int]:
@@ -117,21 +119,26 @@ class Localizer:
         divisor = self.processor.size_divisor
         return round_up(height, divisor), round_up(width, divisor)
 
-    def _examine_batch(self, photos: list[Image.Image], padded: tuple[int, int] | None) -> list[Examination]:
+    def _examine_batch(
+        self, photos: list[Image.Image], padded: tuple[int, int] | None, classes: bool
+    ) -> list[Examination]:
         if padded is None or max(padded) <= self.tile:
             logits, fake = self._forward(photos, do_resize=padded is None, smallest_edge=self.smallest_edge)
             fakes = [None] * len(photos) if fake is None else list(fake)
             passes = list(zip(logits, fakes, strict=True))
         else:
             passes = [self._tiled(photo) for photo in photos]
-        return [self._examination(photo, *one) for photo, one in zip(photos, passes, strict=True)]
+        return [self._examination(photo, *one, classes) for photo, one in zip(photos, passes, strict=True)]
 
-    def _examination(self, photo: Image.Image, logits: torch.Tensor, fake: torch.Tensor | None) -> Examination:
+    def _examination(
+        self, photo: Image.Image, logits: torch.Tensor, fake: torch.Tensor | None, classes: bool
+    ) -> Examination:
         if fake is None:
+            class_map = self._class_map(logits, photo) if classes and len(logits) > 1 else None
             if not self.editors:
-                return Examination(self._probabilities(logits, photo))
+                return Examination(self._probabilities(logits, photo), class_map=class_map)
             probabilities, editors = self._editor_maps(logits, photo)
-            return Examination(probabilities, editor_map=editors)
+            return Examination(probabilities, class_map=class_map, editor_map=editors)
         maps = {head: self._probabilities(one[None], photo) for head, one in zip(self.heads, logits, strict=True)}
         return Examination(maps.get("manipulation", maps.get("ai")), maps.get("ai"), float(fake))
 
@@ -153,6 +160,12 @@ class Localizer:
         shown = class_maps(logits, grid, self._shown_size(photo))[1]
         editors = cv2.resize(shown, (photo.width, photo.height), interpolation=cv2.INTER_NEAREST)
         return self._probabilities(logits, photo), editors
+
+    def _class_map(self, logits: torch.Tensor, photo: Image.Image) -> np.ndarray:
+        """Turn logits (C, h, w) into the likeliest class of every pixel of the photograph."""
+        outputs = SemanticSegmenterOutput(logits=logits[None])
+        (class_map,) = self.processor.post_process_semantic_segmentation(outputs, [(photo.height, photo.width)])
+        return class_map.numpy().astype(np.uint8)
 
     def _tiled(self, photo: Image.Image) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits (C, h, w) of a large photograph, and the classifier's probability () where there is one."""

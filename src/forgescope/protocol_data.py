@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from forgescope.datasets_scripts.corpus import CorpusBuilder
@@ -25,6 +27,8 @@ from .reading import as_read_image, read_image
 REAL, FAKE = LABEL_NAMES
 # Images of a corpus that are asked for together, so that a Parquet file is not opened anew for each.
 READ_TOGETHER = 16
+# In place of the name of a split: all of them.
+ALL_SPLITS = "all"
 # Source and label of images that are drawn from together.
 Pool = tuple[str, str]
 
@@ -93,10 +97,7 @@ def draw_test_images(
     files = None
     if real is not None:
         ((source, _),) = pools
-        files = CorpusFiles(real)
-        names = list(filter(is_image_name, files.names()))
-        if not names:
-            raise FileNotFoundError(f"{real} holds no image: expected {protocol.real_images}")
+        files, names = photographs_of(real, protocol.real_images)
         pools[source, REAL] = [(name, name) for name in names]
         wanted = min(wanted or len(names), *(len(pool) for pool in pools.values()))
     drawn = {pool: draw(pairs, wanted, seed) for pool, pairs in pools.items()}
@@ -104,7 +105,7 @@ def draw_test_images(
     def examples() -> Iterator[Example | Skipped]:
         for (source, label), items in drawn.items():
             if files is not None and label == REAL:
-                yield from _read_photographs(files, items, source)
+                yield from read_photographs(files, items, source)
             else:
                 yield from _read_items(builder, items, source)
 
@@ -143,15 +144,11 @@ def prepare(image: Image.Image, protocol: Protocol) -> Image.Image:
 
 def _pools(builder: CorpusBuilder, protocol: Protocol, data: Path) -> dict[Pool, list[tuple[str, Any]]]:
     """Id and item of every image that may be drawn; empty for those that the protocol has and the data have not."""
-    splits = {name: pieces for name, pieces in builder.splits(Notes()).items() if pieces}
-    if not splits:
-        raise FileNotFoundError(f"{data} holds no {builder.CARD.title}: expected {builder.EXPECTED}")
-    if protocol.split not in splits:
-        raise ValueError(f"{protocol.name} needs the split {protocol.split}: {data} has {', '.join(splits)}")
+    pieces = split_pieces(builder, protocol.name, protocol.split, data)
     whole = next((name for name, sources in protocol.groups.items() if not sources), None)
     known = {source for sources in protocol.groups.values() for source in sources}
     pools: dict[Pool, list[tuple[str, Any]]] = {}
-    for item in (item for piece in splits[protocol.split] for item in piece):
+    for item in (item for piece in pieces for item in piece):
         facts = builder.facts(item)
         if whole or facts["source"] in known:
             pools.setdefault((whole or facts["source"], facts["label"]), []).append((facts["id"], item))
@@ -173,17 +170,70 @@ def _read_items(builder: CorpusBuilder, items: list[Any], source: str) -> Iterat
         for facts in map(builder.facts, some):
             name = facts["id"]
             known = name in images
-            yield _example(images[name], name, source, facts["label"]) if known else _lost(name, notes, failure)
+            yield stored_example(images[name], name, source, facts["label"]) if known else _lost(name, notes, failure)
 
 
-def _read_photographs(files: CorpusFiles, names: list[str], source: str) -> Iterator[Example | Skipped]:
+def split_pieces(builder: CorpusBuilder, name: str, split: str, data: Path, notes: Notes | None = None) -> list[Any]:
+    """List the pieces of a split of a corpus, or those of `all`.
+
+    Args:
+        builder: reader of the corpus.
+        name: protocol, for errors.
+        split: `train`, `validation`, `test` or `all`.
+        data: folder of the corpus, for errors.
+        notes: counts what was met in the folder; None: nobody wants to know.
+
+    Raises:
+        FileNotFoundError: there is nothing of the corpus.
+        ValueError: it has not this split.
+    """
+    splits = {one: pieces for one, pieces in builder.splits(notes or Notes()).items() if pieces}
+    if not splits:
+        raise FileNotFoundError(f"{data} holds no {builder.CARD.title}: expected {builder.EXPECTED}")
+    if split == ALL_SPLITS:
+        return [piece for pieces in splits.values() for piece in pieces]
+    if split not in splits:
+        raise ValueError(f"{name} needs the split {split}: {data} has {', '.join(splits)}")
+    return splits[split]
+
+
+def photographs_of(folder: Path, what: str) -> tuple[CorpusFiles, list[str]]:
+    """List the images of a folder or archive.
+
+    Args:
+        folder: the folder or archive.
+        what: what it must hold, for the error.
+
+    Raises:
+        FileNotFoundError: it does not exist, or has no image.
+    """
+    files = CorpusFiles(folder)
+    names = list(filter(is_image_name, files.names()))
+    if not names:
+        raise FileNotFoundError(f"{folder} holds no image: expected {what}")
+    return files, names
+
+
+def read_photographs(files: CorpusFiles, names: list[str], source: str) -> Iterator[Example | Skipped]:
+    """Read unedited images one after another."""
     for name in names:
         notes = Notes()
         checked = checked_image(files, name, notes)
-        yield _lost(name, notes, "") if checked is None else _example(checked[0], name, source, REAL)
+        yield _lost(name, notes, "") if checked is None else stored_example(checked[0], name, source, REAL)
 
 
-def _example(stored: StoredImage, name: str, source: str, label: str) -> Example | Skipped:
+def stored_example(
+    stored: StoredImage, name: str, source: str, label: str, mask: NDArray[np.uint8] | None = None
+) -> Example | Skipped:
+    """Decode an image of a corpus.
+
+    Args:
+        stored: value of its image column.
+        name: its id.
+        source: the subset it is reported under.
+        label: `real` or `fake`.
+        mask: (H, W), where the protocol looks at pixels.
+    """
     try:
         if stored["bytes"] is None:
             image = read_image(stored["path"]).image
@@ -193,7 +243,7 @@ def _example(stored: StoredImage, name: str, source: str, label: str) -> Example
                 image = as_read_image(opened).image
     except IMAGE_ERRORS as error:
         return Skipped(name, str(error))
-    return Example(image, source=source, name=name, label=LABEL_NAMES.index(label))
+    return Example(image, mask, source, name, label=LABEL_NAMES.index(label))
 
 
 def _lost(name: str, notes: Notes, otherwise: str) -> Skipped:

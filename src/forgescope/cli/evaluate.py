@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from forgescope.evaluation.edit_protocol import EditProtocol
     from forgescope.evaluation.results import EvaluationResult
-    from forgescope.evaluation.rows import Row
     from forgescope.evaluation.rules import SegmentationRule
+    from forgescope.evaluation_runs import EvaluationRun
 
 UNPERTURBED = "none"
 DEFAULT_GROUPS = "source"
@@ -28,7 +29,7 @@ def evaluate(
         ),
     ],
     protocol: Annotated[
-        str | None, typer.Option(help="A table of a paper, such as gamma-genimage (docs/evaluation.md has all).")
+        str | None, typer.Option(help="A table of a paper, such as diffseg-semantic (docs/evaluation.md has all).")
     ] = None,
     real: Annotated[
         Path | None, typer.Option(help="With --protocol: photographs, where its data are fake images only.")
@@ -36,7 +37,24 @@ def evaluate(
     per_class: Annotated[
         int | None, typer.Option(min=1, help="With --protocol: draw so many images, not as many as the paper.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="train, validation or test; default: all images.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="With diffseg protocols: a second checkpoint, measured on the same images.")
+    ] = None,
+    fake_class: Annotated[
+        str | None, typer.Option(help="With diffseg-classification: a foreign classifier's class of fake images.")
+    ] = None,
+    variant: Annotated[
+        Path | None, typer.Option(help="With diffseg-lora: the same images edited by SDXL with a LoRA.")
+    ] = None,
+    bases: Annotated[
+        Path | None, typer.Option(help="With diffseg-base: CSV with the columns id and base (real or ai).")
+    ] = None,
+    tolerance: Annotated[
+        str | None, typer.Option(help="With diffseg protocols: of the boundary F1, 2px (default) or 0.75%.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="train, validation or test; with diffseg protocols also all.")
+    ] = None,
     by: Annotated[str | None, typer.Option(help="Rows for each source (default) or for each task.")] = None,
     preset: Annotated[
         str | None, typer.Option(help="iclnet, imdlbenco, trufor, photoholmes, focal, mvss or lisa.")
@@ -51,7 +69,7 @@ def evaluate(
     ] = None,
     metric_batch_size: Annotated[int | None, typer.Option(help="Images of a batch for --reduction batch.")] = None,
     perturb: Annotated[
-        str | None, typer.Option(help="table2, or jpeg:80, crop:20, jpeg:80+crop:20, with commas.")
+        str | None, typer.Option(help="table2, or jpeg:80, crop:20, resize:256, jpeg:80+crop:20, with commas.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random crops, and of a protocol's draw.")] = 0,
     batch_size: Annotated[int | None, typer.Option(help="Images in one forward pass.")] = None,
@@ -68,6 +86,7 @@ def evaluate(
 ) -> None:
     """Measure how well a checkpoint finds forged images and forged pixels, under a stated rule."""
     from forgescope.analyze import Analyzer
+    from forgescope.evaluation.edit_protocol import EditProtocol
     from forgescope.evaluation.perturbations import parse_perturbations
     from forgescope.evaluation.protocols import find_protocol
     from forgescope.evaluation_data import find_test_files
@@ -85,25 +104,63 @@ def evaluate(
     }
     changes = {name: value for name, value in given.items() if value is not None}
     settings: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size}
-    draws = {"seed": seed, "resamples": resamples}
-    if protocol is not None:
-        table = find_protocol(protocol)
-        others = {"split": split, "by": by, "preset": preset, "calibrate": calibrate, "save": save or None}
-        _refuse({**others, **changes}, f"with {table.name}")
+    draws: dict[str, Any] = {"seed": seed, "resamples": resamples}
+    folders: dict[str, Any] = {"split": split, "real": real, "variant": variant, "bases": bases}
+    of_edits: dict[str, Any] = {"against": against, "fake_class": fake_class, "tolerance": tolerance}
+    of_folders = {"by": by, "preset": preset, "calibrate": calibrate, "save": save or None, **changes}
+    table = None if protocol is None else find_protocol(protocol)
+    if isinstance(table, EditProtocol):
+        _refuse(of_folders, f"with {table.name}")
+        folders |= {"corpus": data}
+        run = _run_edits(table, model, folders, settings, per_class=per_class, perturb=perturb, **of_edits, **draws)
+    elif table is not None:
+        unused: dict[str, Any] = {"split": split, "variant": variant, "bases": bases, **of_edits}
+        _refuse({**unused, **of_folders}, f"with {table.name}")
         perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
         images = draw_test_images(table, data, real, per_class, seed)
         run = evaluate_protocol(Analyzer(model, **settings), table, images, perturbations, **draws)
     else:
-        _refuse({"real": real, "per_class": per_class}, "without --protocol")
+        unused = {"real": real, "per_class": per_class, "variant": variant, "bases": bases, **of_edits}
+        _refuse(unused, "without --protocol")
         name, rules = _choose_rules(preset, changes)
         perturbations = parse_perturbations(perturb or UNPERTURBED)
         _check_calibration(calibrate, save, [one.name for one in perturbations], model)
         files = find_test_files(data, split, by or DEFAULT_GROUPS)
         run = evaluate_folder(Analyzer(model, **settings), files, name, rules, perturbations, **draws)
-    _report(run.rows, [f"model: {model}", f"data: {data}", *run.notes], json_file, markdown, plot, protocol)
+    _report(run, [f"model: {model}", f"data: {data}", *run.notes], json_file, markdown, plot, protocol)
     if calibrate is not None:
         _calibrate(next(one for one in run.results if one.perturbation.name == UNPERTURBED), calibrate, model, save)
     _name_skipped(run.results)
+
+
+def _run_edits(
+    table: "EditProtocol",
+    model: str,
+    folders: dict[str, Any],
+    settings: dict[str, Any],
+    *,
+    against: str | None,
+    fake_class: str | None,
+    tolerance: str | None,
+    perturb: str | None,
+    per_class: int | None,
+    seed: int,
+    resamples: int,
+) -> "EvaluationRun":
+    """Run a table of DiffSeg30k."""
+    from forgescope.edit_evaluation import editors_of, evaluate_edits, load_judge
+    from forgescope.edit_protocol_data import EditData, draw_edited_images
+    from forgescope.evaluation.boundary import parse_tolerance
+    from forgescope.evaluation.perturbations import parse_perturbations
+
+    allowed = parse_tolerance(tolerance) if tolerance else None
+    perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
+    checkpoints = [model] if against is None else [model, against]
+    judges = [load_judge(one, table, fake_class, **settings) for one in checkpoints]
+    data = EditData(**folders, editors=editors_of(judges[0]))
+    images = draw_edited_images(table, data, per_class, seed)
+    draws: dict[str, Any] = {"seed": seed, "resamples": resamples}
+    return evaluate_edits(judges, table, images, perturbations, tolerance=allowed, **draws)
 
 
 def _refuse(options: dict[str, Any], where: str) -> None:
@@ -155,7 +212,7 @@ def _check_calibration(rate: float | None, save: bool, perturbations: list[str],
 
 
 def _report(
-    rows: "list[Row]",
+    run: "EvaluationRun",
     notes: list[str],
     json_file: Path | None,
     markdown: Path | None,
@@ -165,14 +222,18 @@ def _report(
     from rich.console import Console
     from rich.table import Column, Table
 
+    from forgescope.evaluation.class_report import confusion_table
     from forgescope.evaluation.report import to_json, to_markdown, to_tables, write_text
 
+    matrices = [confusion_table(title, matrix, run.classes) for title, matrix in run.confusions.items()]
     console = Console()
     if not console.is_terminal:
         console.width = PIPED_WIDTH
     console.print("\n".join(notes), highlight=False, markup=False)
-    shown = rows if protocol is None else [row for row in rows if row.metric in PROTOCOL_METRICS]
-    for content in to_tables(shown, intervals=False):
+    shown = run.rows if protocol is None else [row for row in run.rows if row.metric in PROTOCOL_METRICS]
+    tables = to_tables(shown, intervals=False) if run.tables is None else run.tables
+    # several matrices are better looked at in the picture or the file
+    for content in [*tables, *matrices] if len(matrices) == 1 else tables:
         table = Table(*(Column(name, overflow="fold") for name in content.header))
         table.columns[0].no_wrap = True
         for cells in content.lines:
@@ -180,15 +241,26 @@ def _report(
         console.print(f"\n{content.title}", highlight=False, markup=False)
         console.print(table)
     if json_file:
-        write_text(json_file, to_json(rows))
+        write_text(json_file, to_json(run.rows))
     if markdown:
-        write_text(markdown, to_markdown(rows, notes))
+        write_text(markdown, to_markdown(run.rows, notes, run.tables and [*run.tables, *matrices]))
     if plot:
-        from forgescope.evaluation.plots import save_plot
-        from forgescope.evaluation.protocol_plots import save_protocol_plot
+        _draw(run, plot, protocol)
 
-        save = save_plot if protocol is None else save_protocol_plot
-        save(rows, plot)
+
+def _draw(run: "EvaluationRun", plot: Path, protocol: str | None) -> None:
+    """Write the picture of a run: confusion matrices, a protocol's accuracies, or pixel numbers by subset."""
+    from forgescope.evaluation.class_plots import save_confusion_plot
+    from forgescope.evaluation.plots import save_plot
+    from forgescope.evaluation.protocol_plots import save_protocol_plot
+
+    if run.confusions:
+        save_confusion_plot(run.confusions, run.classes, plot)
+    elif protocol is not None:
+        # of several checkpoints, each is drawn as a subset
+        save_protocol_plot([replace(row, source=row.model or row.source) for row in run.rows], plot)
+    else:
+        save_plot(run.rows, plot)
 
 
 def _calibrate(result: "EvaluationResult", rate: float, model: str, save: bool) -> None:
