@@ -1,6 +1,7 @@
 """What the training of every model does: arguments, fine-tuning of a checkpoint, resume, and what is saved."""
 
 import json
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from transformers.trainer_utils import get_last_checkpoint
 from forgescope.datasets_scripts.features import load_forgery_folder
 
 from .recipe import Recipe
+
+# How torch begins the text of an error that a worker raised, and the last line of a traceback up to the error's text.
+WORKER_ERROR = "Caught "
+ERROR_NAME = re.compile(r"^[\w.]+: ", re.MULTILINE)
 
 
 def load_splits(data_dir: str | Path) -> dict[str, datasets.Dataset]:
@@ -89,7 +94,8 @@ def run_training(build: Callable[[], Trainer], output_dir: str, resume: bool = F
         Metrics of the last evaluation, with the prefix `eval_`.
 
     Raises:
-        ValueError: If `output_dir` holds checkpoints and `resume` is off, or holds none and it is on.
+        ValueError: If `output_dir` holds checkpoints and `resume` is off, or holds none and it is on; or if an image
+            or mask cannot be used.
     """
     last = get_last_checkpoint(output_dir) if Path(output_dir).is_dir() else None
     if last is not None and not resume:
@@ -97,14 +103,24 @@ def run_training(build: Callable[[], Trainer], output_dir: str, resume: bool = F
     if last is None and resume:
         raise ValueError(f"nothing to resume: {output_dir} holds no checkpoint")
     trainer = build()
-    trainer.train(resume_from_checkpoint=last)
-    metrics = trainer.evaluate()
+    try:
+        trainer.train(resume_from_checkpoint=last)
+        metrics = trainer.evaluate()
+    except (ValueError, OSError) as error:
+        if not str(error).startswith(WORKER_ERROR):
+            raise
+        raise ValueError(worker_reason(str(error))) from error
     trainer.save_model()
     trainer.save_state()
     if trainer.is_world_process_zero():
         (Path(output_dir) / "eval_results.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     trainer.accelerator.end_training()
     return metrics
+
+
+def worker_reason(text: str) -> str:
+    """What went wrong, from an error that a worker of the data loader raised: its text holds the whole traceback."""
+    return ERROR_NAME.split(text)[-1].strip()
 
 
 def _agrees(wanted: Any, setting: Any) -> bool:

@@ -295,6 +295,21 @@ def test_a_plain_trainer_goes_on_with_what_was_saved(splits, tiny_diffseg_recipe
     assert losses[-1] < losses[0]
 
 
+def test_errors_of_workers_are_the_reason_alone(edit_folder, tiny_diffseg_recipe, tmp_path):
+    copy = tmp_path / "data"
+    shutil.copytree(edit_folder, copy)
+    Image.new("L", (64, 64), 255).save(copy / "train/mask/edit-3.png")
+    Image.new("L", (64, 32), 1).save(copy / "train/mask/edit-2.png")
+    recipe = tiny_diffseg_recipe()
+    for index, message in (
+        (3, "^expected ids of editors, got a mask of 0 and 255"),
+        (2, "^image 'edit-2' is 64 x 64"),
+    ):
+        chosen = {"train": load_splits(copy)["train"].select([index]), "validation": load_splits(copy)["validation"]}
+        with pytest.raises(ValueError, match=message):
+            train(chosen, recipe, str(tmp_path / "out"), dataloader_num_workers=1)
+
+
 def command_line(monkeypatch, *arguments):
     """Run `forgescope train diffseg` in this process and return its exit status."""
     monkeypatch.setattr("sys.argv", ["forgescope", "train", "diffseg", *arguments])
