@@ -148,7 +148,7 @@ class DiffSegForEditSegmentation(ForgescopePreTrainedModel):
             reason = " ".join(str(error).split())
             reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}..."
             if isinstance(error, UNREADABLE):
-                reason = f"it holds no weights ({reason})"
+                reason = f"no weights could be read ({reason})"
             raise ValueError(
                 f"expected weights of {config.backbone}, as the name of a timm model or a file, got "
                 f"{name_or_path or name}: {reason}"

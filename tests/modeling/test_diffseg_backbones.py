@@ -94,9 +94,9 @@ def test_the_layers_of_vgg_behind_its_features_are_filled(tmp_path):
         ("resnet18", "Error.* in loading state_dict for ResNet: Missing key.*"),
         ("wider", "size mismatch for conv1"),
         ("no classifier", 'Missing key.* in state_dict: "fc.weight", "fc.bias"'),
-        ("cut off", r"it holds no weights \("),
+        ("cut off", r"no weights could be read \("),
         ("text", "blocked loading this checkpoint"),
-        ("list", r"it holds no weights \("),
+        ("list", r"no weights could be read \("),
     ],
 )
 def test_files_that_do_not_fit_are_refused(resnet, resnet_file, tmp_path, content, message):
