@@ -29,6 +29,7 @@ CONDITION_KEYS = (
     "polarity",
     "border_ignore",
     "perturbation",
+    "tolerance",
     "n",
 )
 

@@ -41,6 +41,18 @@ def test_the_place_of_a_crop_depends_on_seed_and_name_alone(photo):
     assert not np.array_equal(first, np.asarray(crop.apply(image, mask, seed=1, name="b.png")[0]))
 
 
+@pytest.mark.parametrize(("edge", "size"), [(30, (40, 30)), (120, (160, 120)), (60, (80, 60))])
+def test_resizing_gives_the_shorter_edge_its_length_and_keeps_mask_values(photo, edge, size):
+    image, _ = photo
+    mask = np.where(np.arange(80) < 40, 0, 7)[None].repeat(60, 0).astype(np.uint8)
+    resized, kept = Perturbation(shorter_edge=edge).apply(image, mask)
+    assert resized.tobytes() == image.resize(size, Image.Resampling.BILINEAR).tobytes()
+    assert kept.shape == size[::-1]
+    assert (kept == np.where(np.arange(size[0]) < size[0] // 2, 0, 7)).all()
+    small, cut = Perturbation(50, 50, edge).apply(image, mask)
+    assert small.size == cut.shape[::-1] == (size[0] // 2, size[1] // 2)
+
+
 def test_none_changes_nothing_and_one_pixel_survives_a_crop(photo):
     image, mask = photo
     assert NONE.apply(image, mask) == (image, mask)
@@ -55,19 +67,21 @@ def test_table2_has_the_rows_of_the_paper():
 
 
 def test_names_are_read_back():
-    text = "none,jpeg:80,crop:20,jpeg:80+crop:20"
+    text = "none,jpeg:80,crop:20,resize:256,jpeg:80+resize:64+crop:20"
     assert ",".join(one.name for one in parse_perturbations(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "blur:3", "jpeg", "jpeg:x", "jpeg:80.5", "crop:", "table3", "jpeg:80+blur:1"])
+@pytest.mark.parametrize(
+    "text", ["", "blur:3", "jpeg", "jpeg:x", "jpeg:80.5", "resize:9.5", "crop:", "table3", "jpeg:80+blur:1"]
+)
 def test_other_names_are_refused(text):
     with pytest.raises(ValueError, match="expected table2, none, jpeg:80, crop:20"):
         parse_perturbations(text)
 
 
-@pytest.mark.parametrize("values", [{"jpeg_quality": 0}, {"jpeg_quality": 101}, {"crop_percent": 100}])
+@pytest.mark.parametrize("values", [{"jpeg_quality": 0}, {"crop_percent": 100}, {"shorter_edge": 0}])
 def test_values_out_of_range_are_refused(values):
-    with pytest.raises(ValueError, match="must (be 1 to 100|remove at least 0)"):
+    with pytest.raises(ValueError, match="must (be 1 to 100|remove at least 0|leave at least 1)"):
         Perturbation(**values)
 
 
