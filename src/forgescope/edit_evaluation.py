@@ -110,13 +110,7 @@ def evaluate_edits(
     Raises:
         ValueError: not a single image could be scored.
     """
-    classes = classes_of(judges[0], protocol)
-    for judge in judges[1:]:
-        if protocol.level == "pixels" and classes_of(judge, protocol) != classes:
-            raise ValueError(
-                f"{judge.name} has other classes than {judges[0].name}: {', '.join(classes_of(judge, protocol))} and "
-                f"{', '.join(classes)}"
-            )
+    classes = _common_classes(judges, protocol)
     rule = ClassRule(classes, tolerance or Tolerance()) if protocol.level == "pixels" else None
     results, rows, confusions = [], [], {}
     for judge in judges:
@@ -144,6 +138,18 @@ def evaluate_edits(
                     confusions[", ".join(told_apart) or protocol.name] = confusion
     tables = edit_tables(rows, protocol)
     return EvaluationRun(results, rows, _notes(judges, protocol, images), tables, confusions, classes)
+
+
+def _common_classes(judges: Sequence[Judge], protocol: EditProtocol) -> tuple[str, ...]:
+    """The classes of the first checkpoint; the others must have the same where pixels are compared."""
+    classes = classes_of(judges[0], protocol)
+    for judge in judges[1:]:
+        other = classes_of(judge, protocol)
+        if protocol.level == "pixels" and other != classes:
+            raise ValueError(
+                f"{judge.name} has other classes than {judges[0].name}: {', '.join(other)} and {', '.join(classes)}"
+            )
+    return classes
 
 
 def judge_batch_size(judge: Judge) -> int:

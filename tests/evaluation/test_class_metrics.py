@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from forgescope.evaluation.boundary import Tolerance, boundary_counts, boundary_f1
-from forgescope.evaluation.class_confusion import class_confusion, row_shares
+from forgescope.evaluation.class_confusion import PIXELS_AT_ONCE, class_confusion, row_shares
 from forgescope.evaluation.class_maps import ClassRule, edited_pixels, edited_share, id_mask, measure_class_map
 from forgescope.evaluation.class_metrics import ClassTable, class_iou, pixel_accuracy
 
@@ -46,6 +46,13 @@ def test_confusion_equals_scikit_learn_and_adds_up():
     both = [np.concatenate([pair[side].ravel() for pair in pairs()]) for side in (1, 0)]
     np.testing.assert_array_equal(total, sk.confusion_matrix(*both, labels=range(4)))
     np.testing.assert_allclose(row_shares(total), sk.confusion_matrix(*both, normalize="true"))
+
+
+def test_large_maps_are_counted_whole():
+    prediction, target = (np.kron(map_, np.ones((25, 40), np.uint8)) for map_ in maps(3))
+    assert target.size > 3 * PIXELS_AT_ONCE
+    expected = sk.confusion_matrix(target.ravel(), prediction.ravel(), labels=range(4))
+    np.testing.assert_array_equal(class_confusion(prediction, target, 4), expected)
 
 
 def test_ignored_pixels_are_counted_nowhere():
