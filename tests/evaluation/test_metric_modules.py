@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from forgescope.evaluation.boundary import Tolerance, boundary_counts, boundary_f1
 from forgescope.evaluation.metrics import METRIC_MODULES, metric_path
 
 
@@ -84,6 +85,30 @@ def test_image_modules_equal_scikit_learn(load):
     }
     for name, value in expected.items():
         assert load(name).compute(predictions=scores, references=labels) == {name: pytest.approx(value)}
+
+
+def test_boundary_module_equals_the_counts_image_by_image(load):
+    random = np.random.default_rng(0)
+    masks = [random.integers(0, 3, (4, 5)).repeat(6, 0).repeat(6, 1) for _ in range(3)] + [np.zeros((9, 9), int)]
+    called = [np.roll(mask, 1, axis=1) for mask in masks]
+    metric = load("pixel_boundary_f1", num_classes=3, tolerance="1px")
+    counts = [
+        boundary_counts(one.astype(np.uint8), mask.astype(np.uint8), 3, Tolerance(1))
+        for one, mask in zip(called, masks, strict=True)
+    ]
+    own = [np.nanmean(boundary_f1(one)[1:]) for one in counts[:3]]
+    assert metric.compute(predictions=called, references=masks) == {"pixel_boundary_f1": pytest.approx(np.mean(own))}
+    for one, mask in zip(called, masks, strict=True):
+        metric.add(prediction=one, reference=mask)
+    pooled = np.nanmean(boundary_f1(sum(counts))[1:])
+    assert metric.compute(reduction="pooled")["pixel_boundary_f1"] == pytest.approx(pooled)
+    for authentic, value in (("zero", 0), ("one", 1)):
+        found = metric.compute(predictions=called, references=masks, authentic=authentic)
+        assert found["pixel_boundary_f1"] == pytest.approx((sum(own) + value) / 4)
+    with pytest.raises(ValueError, match="reduction must be image or pooled, got 'batch'"):
+        metric.compute(predictions=called, references=masks, reduction="batch")
+    with pytest.raises(ValueError, match="expected true classes 0 to 1, got"):
+        load("pixel_boundary_f1").add(prediction=masks[0] > 0, reference=masks[0])
 
 
 def test_wrong_input_is_refused(load, maps):

@@ -19,6 +19,7 @@ from forgescope.evaluation.protocols_diffseg import (
     TABLE8,
     UNSEEN_PAIRS,
 )
+from forgescope.trainers.recipe import available_ablations
 
 DIFFSEG = {name: one for name, one in PROTOCOLS.items() if name.startswith("diffseg-")}
 
@@ -92,6 +93,13 @@ def test_every_table_has_its_protocols():
             assert {source for source, _, _ in values} <= {"", *protocol.groups}
             assert {perturbation for _, perturbation, _ in values} <= set(protocol.perturbations)
             assert {metric for _, _, metric in values} <= set(protocol.reported)
+
+
+def test_the_ablations_leave_out_the_editors_that_the_protocols_take():
+    ablations = available_ablations("diffseg")
+    for pair, editors in UNSEEN_PAIRS.items():
+        assert tuple(ablations[f"table4-{pair}"]["data"]["held_out_editors"]) == editors
+        assert DIFFSEG[f"diffseg-unseen-{pair}"].editors == editors
 
 
 @pytest.mark.parametrize(
