@@ -6,13 +6,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig, SegformerConfig
 from transformers.configuration_utils import SubConfigSpec
 
-# MiT-B2, the encoder of SegFormer-B2; sizes from the SegFormer paper, table 6.
-MIT_B2 = {
-    "depths": (3, 4, 6, 3),
-    "hidden_sizes": (64, 128, 320, 512),
-    "num_attention_heads": (1, 2, 5, 8),
-    "sr_ratios": (8, 4, 2, 1),
-}
+from .configuration_parts import MIT_B2, check_decision
+
 # Names in the order of the legend of Figure 6; nobody has published which id means which editor.
 FIGURE_6_EDITORS = ("sd2", "kolors", "sd3.5-medium", "flux.1", "sdxl", "glide", "hunyuandit", "kandinsky2.2")
 # timm names of the paper's CNN backbones: VGG-16 is FCN-8s' own, ResNet-50 is named in section 4.1.
@@ -144,13 +139,7 @@ class DiffSegConfig(PreTrainedConfig):
 
     def validate_decision(self) -> None:
         """Check the decision rule; called at construction and at save."""
-        if not 0 < self.score_top_fraction <= 1:
-            raise ValueError(f"score_top_fraction must lie in (0, 1], got {self.score_top_fraction}")
-        if self.authentic_threshold > self.forged_threshold:
-            raise ValueError(
-                f"authentic_threshold ({self.authentic_threshold}) must not exceed forged_threshold "
-                f"({self.forged_threshold})"
-            )
+        check_decision(self)
 
 
 __all__ = ["BACKBONES", "FIGURE_6_EDITORS", "MIT_B2", "DiffSegConfig"]

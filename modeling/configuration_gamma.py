@@ -6,13 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig, SegformerConfig
 from transformers.configuration_utils import SubConfigSpec
 
-# MiT-B2, the encoder of SegFormer-B2, which section 5.1 names; sizes from the SegFormer paper, table 6.
-MIT_B2 = {
-    "depths": (3, 4, 6, 3),
-    "hidden_sizes": (64, 128, 320, 512),
-    "num_attention_heads": (1, 2, 5, 8),
-    "sr_ratios": (8, 4, 2, 1),
-}
+from .configuration_parts import MIT_B2, check_decision
 
 
 @strict
@@ -120,11 +114,7 @@ class GammaConfig(PreTrainedConfig):
 
     def validate_decision(self) -> None:
         """Check the decision rule; called at construction and at save."""
-        if self.authentic_threshold > self.forged_threshold:
-            raise ValueError(
-                f"authentic_threshold ({self.authentic_threshold}) must not exceed forged_threshold "
-                f"({self.forged_threshold})"
-            )
+        check_decision(self)
 
 
 __all__ = ["MIT_B2", "GammaConfig"]
