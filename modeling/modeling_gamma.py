@@ -32,8 +32,7 @@ from .configuration_gamma import GammaConfig
 from .cross_attention import PooledCrossAttention
 from .loss_segmentation import binary_mask_cross_entropy
 from .mlp_decoder import MLPDecoder
-from .modeling_forgescope import ForgescopePreTrainedModel
-from .segformer_encoder import check_input_size, encoder_settings, load_segformer
+from .segformer_encoder import SegformerEncoderModel, check_input_size
 
 
 @dataclass
@@ -80,43 +79,12 @@ class GammaDetectionOutput(ModelOutput):
     loss_manipulation: torch.FloatTensor | None = None
 
 
-class GammaPreTrainedModel(ForgescopePreTrainedModel):
+class GammaPreTrainedModel(SegformerEncoderModel):
     """Loading and initialisation, common to the GAMMA models."""
 
     config: GammaConfig
     config_class = GammaConfig
     base_model_prefix = "gamma"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_attention_backend = True
-    _no_split_modules = ["SegformerStage"]  # noqa: RUF012 (transformers reads this form)
-
-    @classmethod
-    def from_segformer(cls, name_or_path: str, config: GammaConfig | None = None, **kwargs: Any):
-        """Build the model and fill the encoder (section 5.1: "initialized from the MiT-B2 weights").
-
-        Args:
-            name_or_path: Hub id or folder of a SegFormer checkpoint: bare encoder, ImageNet classifier or
-                segmentation model, current or legacy key names.
-            config: Everything but the encoder; its `encoder_config` is replaced by the checkpoint's. Default: the
-                paper's settings.
-            **kwargs: Passed on to `SegformerModel.from_pretrained` (`revision`, `token`, `dtype`, ...).
-
-        Returns:
-            The model in evaluation mode. Decoders, attention and classifier are initialised afresh.
-
-        Raises:
-            ValueError: If there is no such checkpoint, or it holds another model.
-        """
-        encoder = load_segformer(name_or_path, **kwargs)
-        settings = config.to_dict() if config is not None else {}
-        settings["encoder_config"] = encoder_settings(encoder)
-        model = cls(GammaConfig.from_dict(settings)).to(encoder.dtype)
-        model.base_model.encoder.load_state_dict(encoder.state_dict())
-        return model.eval()
 
 
 class GammaModel(GammaPreTrainedModel):
@@ -127,6 +95,10 @@ class GammaModel(GammaPreTrainedModel):
         self.encoder = SegformerModel(config.encoder_config)
         self.projection = nn.Linear(config.encoder_config.hidden_sizes[-1], config.decoder_hidden_size)
         self.post_init()
+
+    def streams(self) -> list[SegformerModel]:
+        """The encoder."""
+        return [self.encoder]
 
     def forward(self, pixel_values: torch.Tensor, **kwargs: Any) -> GammaModelOutput:
         """Encode images.

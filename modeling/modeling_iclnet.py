@@ -30,8 +30,7 @@ from .configuration_iclnet import ICLNetConfig
 from .high_pass import HighPassFilter
 from .loss_contrastive import intra_image_contrastive_loss
 from .loss_segmentation import binary_dice_loss, binary_focal_loss
-from .modeling_forgescope import ForgescopePreTrainedModel
-from .segformer_encoder import check_input_size, encoder_settings, load_segformer
+from .segformer_encoder import SegformerEncoderModel, check_input_size
 
 
 @dataclass
@@ -68,19 +67,12 @@ class ICLNetSegmentationOutput(ModelOutput):
     loss_focal: torch.FloatTensor | None = None
 
 
-class ICLNetPreTrainedModel(ForgescopePreTrainedModel):
+class ICLNetPreTrainedModel(SegformerEncoderModel):
     """Loading, initialisation and the frozen stream, common to the ICL-Net models."""
 
     config: ICLNetConfig
     config_class = ICLNetConfig
     base_model_prefix = "iclnet"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_attention_backend = True
-    _no_split_modules = ["SegformerStage"]  # noqa: RUF012 (transformers reads this form)
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -97,31 +89,6 @@ class ICLNetPreTrainedModel(ForgescopePreTrainedModel):
         if frozen is not None:
             frozen.eval().requires_grad_(False)
         return self
-
-    @classmethod
-    def from_segformer(cls, name_or_path: str, config: ICLNetConfig | None = None, **kwargs: Any):
-        """Build the model and fill every stream with one SegFormer encoder (section 5.1).
-
-        Args:
-            name_or_path: Hub id or folder of a SegFormer checkpoint: bare encoder, ImageNet classifier or
-                segmentation model, current or legacy key names.
-            config: Everything but the encoder; its `encoder_config` is replaced by the checkpoint's. Default: the
-                paper's settings.
-            **kwargs: Passed on to `SegformerModel.from_pretrained` (`revision`, `token`, `dtype`, ...).
-
-        Returns:
-            The model in evaluation mode. The head is initialised afresh.
-
-        Raises:
-            ValueError: If there is no such checkpoint, or it holds another model.
-        """
-        encoder = load_segformer(name_or_path, **kwargs)
-        settings = config.to_dict() if config is not None else {}
-        settings["encoder_config"] = encoder_settings(encoder)
-        model = cls(ICLNetConfig.from_dict(settings)).to(encoder.dtype)
-        for stream in model.base_model.streams():
-            stream.load_state_dict(encoder.state_dict())
-        return model.eval()
 
 
 class ICLNetModel(ICLNetPreTrainedModel):

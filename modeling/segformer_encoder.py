@@ -1,10 +1,12 @@
-"""What the models with a SegFormer encoder share: reading one from a checkpoint, and the sizes that it takes."""
+"""What the models with SegFormer encoders share: filling them from a checkpoint, and the sizes that they take."""
 
 from math import prod
 from typing import Any
 
 import torch
-from transformers import SegformerConfig, SegformerModel
+from transformers import PreTrainedConfig, SegformerConfig, SegformerModel
+
+from .modeling_forgescope import ForgescopePreTrainedModel
 
 
 def load_segformer(name_or_path: str, **kwargs: Any) -> SegformerModel:
@@ -61,4 +63,44 @@ def check_input_size(pixel_values: torch.Tensor, encoder_config: SegformerConfig
         )
 
 
-__all__ = ["check_input_size", "encoder_settings", "load_segformer"]
+class SegformerEncoderModel(ForgescopePreTrainedModel):
+    """A model with one or several encoders of one configuration, `config.encoder_config`.
+
+    Its base model lists them in `streams()`.
+    """
+
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _no_split_modules = ["SegformerStage"]  # noqa: RUF012 (transformers reads this form)
+
+    @classmethod
+    def from_segformer(cls, name_or_path: str, config: PreTrainedConfig | None = None, **kwargs: Any):
+        """Build the model and fill every encoder with the one of a SegFormer checkpoint.
+
+        Args:
+            name_or_path: Hub id or folder of a SegFormer checkpoint: bare encoder, ImageNet classifier or
+                segmentation model, current or legacy key names.
+            config: Everything but the encoder; its `encoder_config` is replaced by the checkpoint's. Default: the
+                paper's settings.
+            **kwargs: Passed on to `SegformerModel.from_pretrained` (`revision`, `token`, `dtype`, ...).
+
+        Returns:
+            The model in evaluation mode. All but the encoders is initialised afresh.
+
+        Raises:
+            ValueError: If there is no such checkpoint, or it holds another model.
+        """
+        encoder = load_segformer(name_or_path, **kwargs)
+        settings = config.to_dict() if config is not None else {}
+        settings["encoder_config"] = encoder_settings(encoder)
+        model = cls(cls.config_class.from_dict(settings)).to(encoder.dtype)
+        for stream in model.base_model.streams():
+            stream.load_state_dict(encoder.state_dict())
+        return model.eval()
+
+
+__all__ = ["SegformerEncoderModel", "check_input_size", "encoder_settings", "load_segformer"]
