@@ -89,6 +89,7 @@ def assert_same_results(folder, name):
 def test_the_code_that_a_checkpoint_carries(folder):
     assert {path.name for path in (folder / "segformer").glob("*.py")} == {
         "configuration_diffseg.py",
+        "configuration_parts.py",
         "image_conversion.py",
         "image_enlarging.py",
         "image_processing_forgery.py",
