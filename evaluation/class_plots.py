@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Inches of a cell, and around the cells of a panel.
 CELL = 0.55
-MARGIN_WIDTH, MARGIN_HEIGHT = 1.9, 1.7
+MARGIN_WIDTH, MARGIN_HEIGHT = 1.9, 2.0
 PANELS_IN_A_ROW = 3
 # Shares from here on are written in white, on dark cells.
 DARK_FROM = 0.6
