@@ -28,37 +28,67 @@ def read_sections(path: Path, kinds: Mapping[str, type], lists: Iterable[str] = 
         ValueError: broken YAML, an unknown section or key, or a value that the dataclass refuses.
         FileNotFoundError: no such file.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML file: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold sections: {', '.join(kinds)}")
+    content = read_mapping(path, f"sections: {', '.join(kinds)}")
     _refuse_unknown(path, "", content, kinds)
     sections: dict[str, Any] = {}
     for name, values in content.items():
         if name not in lists:
-            sections[name] = _build(path, name, kinds[name], values)
+            sections[name] = build_settings(path, name, kinds[name], values)
             continue
         if not isinstance(values, list):
             raise ValueError(f"{path}: section {name} must be a list")
-        sections[name] = [_build(path, f"{name}[{place}]", kinds[name], entry) for place, entry in enumerate(values)]
+        sections[name] = [
+            build_settings(path, f"{name}[{place}]", kinds[name], entry) for place, entry in enumerate(values)
+        ]
     return sections
 
 
-def _build(path: Path, section: str, kind: type, values: Any) -> Any:
+def read_mapping(path: Path, content: str) -> dict[str, Any]:
+    """Read a YAML (or JSON) file of keys and values; an empty one is an empty mapping.
+
+    Args:
+        path: the file.
+        content: what it must hold, for the error.
+
+    Raises:
+        ValueError: broken YAML, or something else than keys and values.
+        FileNotFoundError: no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: expected a YAML file with {content}")
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML file: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold {content}")
+    return found
+
+
+def build_settings(path: Path, section: str, kind: type, values: Any) -> Any:
+    """Make a dataclass of one section of a file.
+
+    Args:
+        path: the file, for errors.
+        section: name of the section; "" where the file has none.
+        kind: the dataclass.
+        values: its fields.
+
+    Raises:
+        ValueError: no mapping, an unknown or missing key, or a value that the dataclass refuses.
+    """
+    place = f"{path}: section {section}" if section else str(path)
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: section {section} must hold `key: value` lines")
+        raise ValueError(f"{place} must hold `key: value` lines")
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}
-    _refuse_unknown(path, f"{section}.", values, fields)
-    required = [name for name, entry in fields.items() if _is_required(entry)]
-    missing = [name for name in required if name not in values]
+    _refuse_unknown(path, f"{section}." if section else "", values, fields)
+    missing = [name for name, entry in fields.items() if _is_required(entry) and name not in values]
     if missing:
-        raise ValueError(f"{path}: section {section} needs {', '.join(missing)}")
+        raise ValueError(f"{place} needs {', '.join(missing)}")
     try:
         return kind(**{key: _plain(value) for key, value in values.items()})
     except (ValueError, TypeError) as error:  # TypeError: a text where a number is compared
-        raise ValueError(f"{path}: section {section}: {error}") from error
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _is_required(entry: "dataclasses.Field[Any]") -> bool:
@@ -80,4 +110,4 @@ def _refuse_unknown(path: Path, prefix: str, given: Iterable[Any], known: Iterab
             raise ValueError(f"{path}: unknown key {prefix}{key}{hint}")
 
 
-__all__ = ["read_sections"]
+__all__ = ["build_settings", "read_mapping", "read_sections"]

@@ -30,10 +30,10 @@ def test_the_packaged_examples_are_valid(name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("max_syde: 3", "unknown field max_syde; did you mean max_side"),
+        ("max_syde: 3", "unknown key max_syde; did you mean max_side"),
         ("max_side: 3", "max_side must be at least 64"),
-        ("- 1", "must hold `field: value` lines, got list"),
-        ("{a", "no YAML or JSON file"),
+        ("- 1", "must hold `field: value` lines"),
+        ("{a", "is no YAML file"),
     ],
 )
 def test_bad_files(tmp_path, text, message):
