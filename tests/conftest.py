@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,3 +36,19 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}: set FORGESCOPE_DATA_DIR")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fakereasoning_parity() -> dict[str, Any]:
+    """What the authors' code of FakeReasoning computes on tiny weights."""
+    from parity import load_parity
+
+    return load_parity("fakereasoning_tiny.pt")
+
+
+@pytest.fixture(scope="session")
+def legion_parity() -> dict[str, Any]:
+    """What the authors' code of LEGION computes on tiny weights."""
+    from parity import load_parity
+
+    return load_parity("legion_tiny.pt")
