@@ -1,4 +1,4 @@
-"""What several configurations share: sizes of SegFormer's encoders, and the check of a decision rule."""
+"""What several configurations share: sizes of encoders, and the check of a decision rule."""
 
 from transformers import PreTrainedConfig
 
@@ -10,6 +10,16 @@ MIT_B2 = {
     "sr_ratios": (8, 4, 2, 1),
 }
 MIT_B4 = MIT_B2 | {"depths": (3, 8, 27, 3)}
+# CLIP ViT-L/14 at 336 pixels, the image encoder of LLaVA-1.5.
+CLIP_L_336 = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "image_size": 336,
+    "patch_size": 14,
+    "projection_dim": 768,
+}
 
 
 def check_decision(config: PreTrainedConfig) -> None:
@@ -31,4 +41,4 @@ def check_decision(config: PreTrainedConfig) -> None:
         )
 
 
-__all__ = ["MIT_B2", "MIT_B4", "check_decision"]
+__all__ = ["CLIP_L_336", "MIT_B2", "MIT_B4", "check_decision"]

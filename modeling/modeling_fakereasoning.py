@@ -1,0 +1,504 @@
+"""FakeReasoning: a vision-language model that reasons about an image in four stages, and concludes real or fake.
+
+Paper: "FakeReasoning: Towards Generalizable Forgery Detection and Reasoning", arXiv 2503.21210 version 1, section 4,
+Eq. 1 to 11. The checkpoint that the authors published follows a later design: DINOv2 beside CLIP, fused under the
+guidance of its attention, and no contrastive learning. One class serves both; see `FakeReasoningConfig`.
+
+Differences from the authors' code (PRIS-CV/FakeReasoning, August 2025), which has the later design only:
+  * forgery-aligned contrastive learning is there (Eq. 1 to 5), from the paper alone; our readings are fields of the
+    configuration;
+  * the temperature of the classification probability mapper is trained, as in Eq. 8; theirs is the constant 10;
+  * a pattern that ends at the last position counts as not found, where theirs stops with an index error;
+  * generation gives the probability to be fake, theirs gives text alone;
+  * image tokens stand in `input_ids` once per feature, as everywhere in transformers, instead of one sentinel that is
+    replaced; hidden states, losses and gradients are the same;
+  * a second, unused CLIP inside the DINOv2 tower is left out.
+
+Weights: language models derived from Llama 2 (Vicuna, LLaVA-1.5) stand under Meta's Llama 2 licence; OpenAI's CLIP
+under MIT, DINOv2 under Apache-2.0. The model card of the authors' checkpoint names Apache-2.0.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoConfig, AutoModel, GenerationMixin
+from transformers.cache_utils import Cache
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
+from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling
+from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
+from transformers.utils import ModelOutput
+
+from .attention_fusion import AttentionBiasedFusion, dino_features, dino_tower
+from .classification_probability import ClassificationProbabilityMapper, classification_loss
+from .configuration_fakereasoning import FakeReasoningConfig
+from .image_tokens import embed_with_images
+from .loss_forgery_alignment import ForgeryAlignedContrast
+from .modeling_forgescope import ForgescopePreTrainedModel
+
+
+@dataclass
+class FakeReasoningModelOutput(BaseModelOutputWithPast):
+    """Hidden states of the language model, and the image features that it read.
+
+    Args:
+        image_hidden_states (`torch.FloatTensor` of shape `(images, N, hidden_size)`):
+            F_v of the paper: projected, with DINOv2 fused, image features. None in a step without images.
+    """
+
+    image_hidden_states: torch.FloatTensor | None = None
+
+
+@dataclass
+class FakeReasoningOutput(ModelOutput):
+    """Logits, the parts of the loss, and the verdict.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`, with `labels`): Eq. 11, of the terms that have a target.
+        logits (`torch.FloatTensor` of shape `(B, L, vocab_size)`): Before the softmax.
+        past_key_values (`Cache`): With `use_cache`.
+        hidden_states (`tuple(torch.FloatTensor)`): With `output_hidden_states`: of the language model.
+        attentions (`tuple(torch.FloatTensor)`): With `output_attentions`: of the language model.
+        image_hidden_states (`torch.FloatTensor` of shape `(images, N, hidden_size)`): F_v.
+        loss_lm (`torch.FloatTensor` of shape `()`): Eq. 10, mean over the tokens that are taught.
+        loss_cpm (`torch.FloatTensor` of shape `()`): Eq. 9, mean over the answers whose conclusion was found.
+        loss_facl (`torch.FloatTensor` of shape `()`): Eq. 5.
+        loss_image_to_text, loss_text_to_image, loss_image_to_image, loss_text_to_text
+            (`torch.FloatTensor` of shape `()`): Eq. 1 to 4.
+        fake_probability (`torch.FloatTensor` of shape `(B,)`, with `labels`):
+            Eq. 8, 0 to 1; NaN where no conclusion was found.
+        classification_index (`torch.LongTensor` of shape `(B,)`, with `labels`):
+            k of Eq. 7: the position whose logits tell real from fake; -1 where none was found.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    image_hidden_states: torch.FloatTensor | None = None
+    loss_lm: torch.FloatTensor | None = None
+    loss_cpm: torch.FloatTensor | None = None
+    loss_facl: torch.FloatTensor | None = None
+    loss_image_to_text: torch.FloatTensor | None = None
+    loss_text_to_image: torch.FloatTensor | None = None
+    loss_image_to_image: torch.FloatTensor | None = None
+    loss_text_to_text: torch.FloatTensor | None = None
+    fake_probability: torch.FloatTensor | None = None
+    classification_index: torch.LongTensor | None = None
+
+
+@dataclass
+class FakeReasoningGeneration(ModelOutput):
+    """Generated answers with their verdicts.
+
+    Args:
+        sequences (`torch.LongTensor` of shape `(B, L + T)`): Prompts and answers.
+        generated_ids (`torch.LongTensor` of shape `(B, T)`): Answers alone.
+        fake_probability (`torch.FloatTensor` of shape `(B,)`): Eq. 8; NaN where an answer has no conclusion.
+        classification_index (`torch.LongTensor` of shape `(B,)`): Place of the verdict in `generated_ids`, or -1.
+    """
+
+    sequences: torch.LongTensor | None = None
+    generated_ids: torch.LongTensor | None = None
+    fake_probability: torch.FloatTensor | None = None
+    classification_index: torch.LongTensor | None = None
+
+
+class FakeReasoningPreTrainedModel(ForgescopePreTrainedModel):
+    """Loading and initialisation, common to the FakeReasoning models."""
+
+    config: FakeReasoningConfig
+    config_class = FakeReasoningConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012 (transformers reads this form)
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+
+    def train(self, mode: bool = True):
+        """Switch mode; the image encoders stay frozen (section 4.4), also after `from_pretrained`."""
+        super().train(mode)
+        for tower in self.base_model.image_encoders():
+            tower.requires_grad_(False).train(False)
+        return self
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, ForgeryAlignedContrast | ClassificationProbabilityMapper):
+            module.reset_parameters()
+
+
+class FakeReasoningModel(FakeReasoningPreTrainedModel):
+    """Image encoders, projectors, fusion and language model, without the head."""
+
+    def __init__(self, config: FakeReasoningConfig):
+        super().__init__(config)
+        self.vision_tower = AutoModel.from_config(config.vision_config)
+        self.multi_modal_projector = LlavaMultiModalProjector(config)
+        self.language_model = AutoModel.from_config(config.text_config)
+        if config.dino_config is not None:
+            hidden_size = config.text_config.hidden_size
+            self.dino_tower = dino_tower(config.dino_config, config.dino_interpolation_offset)
+            self.dino_projector = LlavaMultiModalProjector(_projector_config(config, config.dino_config))
+            self.fusion = AttentionBiasedFusion(
+                hidden_size,
+                config.fusion_num_attention_heads,
+                config.dino_config.num_attention_heads,
+                config.fusion_intermediate_size or 4 * hidden_size,
+                config.fusion_bias_channels,
+                config.fusion_dropout,
+                config.fusion_layer_norm_eps,
+                config.fusion_attention_eps,
+            )
+        self.post_init()
+        self.train()  # freezes the image encoders
+
+    def image_encoders(self) -> list[nn.Module]:
+        """The frozen encoders: CLIP, and DINOv2 where there is one."""
+        return [self.vision_tower] if self.config.dino_config is None else [self.vision_tower, self.dino_tower]
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Embedding table of the language model."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace it."""
+        self.language_model.set_input_embeddings(value)
+
+    def get_image_features(
+        self, pixel_values: torch.Tensor, return_dict: bool = True, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """Encode images.
+
+        Args:
+            pixel_values: (images, 3, H, W) as CLIP's processor normalises them; DINOv2 gets the same.
+            return_dict: True is the only form.
+            **kwargs: Ignored.
+
+        Returns:
+            `last_hidden_state`: CLIP's patch features (images, N, C_v). `pooler_output`: F_v, a list of (N, C).
+        """
+        pixel_values = pixel_values.to(self.dtype)
+        with torch.no_grad():
+            states = self.vision_tower(pixel_values, output_hidden_states=True).hidden_states
+            clip_features = states[self.config.vision_feature_layer][:, 1:]
+        features = self.multi_modal_projector(clip_features)
+        if self.config.dino_config is not None:
+            with torch.no_grad():
+                dino, attention = dino_features(self.dino_tower, pixel_values)
+            features = self.fusion(features, self.dino_projector(dino), attention)
+        return BaseModelOutputWithPooling(last_hidden_state=clip_features, pooler_output=list(features))
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        **kwargs: Any,
+    ) -> FakeReasoningModelOutput:
+        """Read prompts with images.
+
+        Args:
+            input_ids: (B, L), with one image token per image feature.
+            pixel_values: (images, 3, H, W), in the order of their tokens.
+            attention_mask: (B, L), 1 = token, 0 = padding.
+            position_ids: (B, L); default: 0, 1, 2, ...
+            past_key_values: Keys and values of the tokens before.
+            inputs_embeds: (B, L, C) instead of `input_ids` and images.
+            mm_encoder_outputs: `{"image": outputs of get_image_features}` instead of `pixel_values`.
+            **kwargs: Passed on to the language model.
+
+        Returns:
+            [`FakeReasoningModelOutput`].
+
+        Raises:
+            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, or image tokens and features
+                differ in number.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("expected either input_ids or inputs_embeds")
+        encoded = (mm_encoder_outputs or {}).get("image")
+        if encoded is None and pixel_values is not None:
+            encoded = self.get_image_features(pixel_values)
+        features = None if encoded is None else torch.stack(list(encoded.pooler_output))
+        if inputs_embeds is None:
+            table = self.get_input_embeddings()
+            inputs_embeds = embed_with_images(input_ids, table, self.config.image_token_id, features)
+        outputs = self.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            **kwargs,
+        )
+        return FakeReasoningModelOutput(**outputs, image_hidden_states=features)
+
+
+class FakeReasoningForConditionalGeneration(FakeReasoningPreTrainedModel, GenerationMixin):
+    """FakeReasoning with its language modelling head and the losses of Eq. 11.
+
+    ```
+                 ┌─► contrastive learning with caption and reasoning (Eq. 1 to 5)
+    image ─► CLIP ─► projector ─► (fusion with DINOv2) ─┐
+    prompt ─► embeddings ───────────────────────────────┴─► language model ─► answer in four stages (Eq. 10)
+                                                                   └─► conclusion's logits ─► probability (Eq. 6 to 9)
+    ```
+
+    Example:
+        ```python
+        >>> model = FakeReasoningForConditionalGeneration.from_llava("llava-hf/llava-1.5-13b-hf")
+        >>> outputs = model(**processor.training_inputs(images, answers, forgery_labels=[1, 0]))
+        >>> verdict = model.generate_verdict(**processor.inference_inputs(images), max_new_tokens=512)
+        >>> verdict.fake_probability, processor.decode_answers(verdict.generated_ids)
+        ```
+    """
+
+    def __init__(self, config: FakeReasoningConfig):
+        super().__init__(config)
+        self.model = FakeReasoningModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.probability_mapper = ClassificationProbabilityMapper(
+            tuple(config.conclusion_pattern_ids),
+            config.real_token_id,
+            config.fake_token_id,
+            temperature=config.classification_temperature,
+            learn_temperature=config.learn_classification_temperature,
+            search=config.classification_search,
+        )
+        if config.contrastive_loss_weight > 0:
+            self.forgery_contrast = ForgeryAlignedContrast(
+                config.text_config.hidden_size,
+                config.contrastive_queue_size,
+                temperature=config.contrastive_temperature,
+                normalize=config.contrastive_normalize,
+                pool=config.contrastive_pool,
+                save_queue=config.save_contrastive_queue,
+            )
+        self.post_init()
+
+    @classmethod
+    def from_llava(cls, name_or_path: str, config: FakeReasoningConfig | None = None, **kwargs: Any):
+        """Build the model and fill image encoder, projector and language model from a LLaVA-1.5 checkpoint.
+
+        Args:
+            name_or_path: Hub id or folder of a LLaVA checkpoint of transformers, such as llava-hf/llava-1.5-13b-hf.
+            config: Everything but these parts; their configurations and the image token are the checkpoint's.
+            **kwargs: Passed on to `from_pretrained` (`dtype`, `device_map`, ...).
+
+        Returns:
+            The model in evaluation mode. What LLaVA does not have is initialised afresh.
+
+        Raises:
+            ValueError: If the checkpoint holds another model, or lacks weights.
+        """
+        source = AutoConfig.from_pretrained(name_or_path)
+        if source.model_type != "llava":
+            raise ValueError(f"expected a LLaVA checkpoint, got {name_or_path} of type {source.model_type!r}")
+        settings = config.to_dict() if config is not None else {}
+        settings |= {"vision_config": source.vision_config.to_dict(), "text_config": source.text_config.to_dict()}
+        settings |= {
+            "image_token_id": source.image_token_index,
+            "vision_feature_layer": source.vision_feature_layer,
+            "projector_hidden_act": source.projector_hidden_act,
+            "multimodal_projector_bias": source.multimodal_projector_bias,
+        }
+        model, report = cls.from_pretrained(
+            name_or_path, config=cls.config_class.from_dict(settings), output_loading_info=True, **kwargs
+        )
+        new = ("forgery_contrast.", "probability_mapper.", "model.dino_", "model.fusion.")
+        missing = sorted(key for key in report["missing_keys"] if not key.startswith(new))
+        if missing:
+            raise ValueError(f"{name_or_path} lacks {len(missing)} weights of LLaVA, the first is {missing[0]}")
+        return model
+
+    def get_image_features(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """See `FakeReasoningModel.get_image_features`."""
+        return self.model.get_image_features(pixel_values, **kwargs)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        forgery_labels: torch.Tensor | None = None,
+        caption_mask: torch.Tensor | None = None,
+        reasoning_mask: torch.Tensor | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> FakeReasoningOutput | tuple:
+        """Predict the next tokens, with `labels` also the losses and the verdict.
+
+        Args:
+            input_ids: (B, L) int64, with one image token per image feature.
+            pixel_values: (images, 3, H, W), in the order of their tokens.
+            attention_mask: (B, L), 1 = token, 0 = padding.
+            position_ids: (B, L); default: 0, 1, 2, ...
+            past_key_values: Keys and values of the tokens before.
+            inputs_embeds: (B, L, C) instead of `input_ids` and images.
+            labels: (B, L) int64, the tokens that are taught; -100 for prompt, image and padding.
+            forgery_labels: (B,) int64, 1 = fake, 0 = real; without them Eq. 5 and 9 have no target.
+            caption_mask: (B, L) bool, tokens of the caption.
+            reasoning_mask: (B, L) bool, tokens of the reasoning. Without both masks Eq. 5 has no target.
+            logits_to_keep: Number of last positions, or positions, whose logits are computed; 0: all. Leave it at 0
+                with `labels`.
+            mm_encoder_outputs: `{"image": outputs of get_image_features}` instead of `pixel_values`.
+            return_dict: False for a tuple.
+            **kwargs: Passed on to the language model.
+
+        Returns:
+            [`FakeReasoningOutput`], or its tuple.
+
+        Raises:
+            ValueError: As `FakeReasoningModel.forward`.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            mm_encoder_outputs=mm_encoder_outputs,
+            **kwargs,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, kept])
+        parts: dict[str, torch.Tensor] = {}
+        if labels is not None:
+            parts = self._language_and_verdict(logits, labels, forgery_labels)
+            if forgery_labels is not None and caption_mask is not None and reasoning_mask is not None:
+                parts |= self._contrast(input_ids, outputs, forgery_labels, caption_mask | reasoning_mask)
+            parts["loss"] = self._joint_loss(parts)
+        result = FakeReasoningOutput(
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_hidden_states=outputs.image_hidden_states,
+            **parts,
+        )
+        use_dict = self.config.return_dict if return_dict is None else return_dict
+        return result if use_dict else result.to_tuple()
+
+    def _language_and_verdict(
+        self, logits: torch.Tensor, labels: torch.Tensor, forgery_labels: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        """Eq. 10, and Eq. 6 to 9."""
+        taught = labels[:, 1:] != -100
+        parts = {"loss_lm": F.cross_entropy(logits[:, :-1][taught].float(), labels[:, 1:][taught], reduction="sum")}
+        parts["loss_lm"] = parts["loss_lm"] / taught.sum().clamp(min=1)
+        verdict = self.probability_mapper(logits, labels)
+        parts |= {"fake_probability": verdict.fake_probability, "classification_index": verdict.index}
+        if forgery_labels is not None:
+            parts["loss_cpm"] = classification_loss(verdict.fake_logit, verdict.index, forgery_labels)
+        return parts
+
+    def _contrast(
+        self,
+        input_ids: torch.Tensor,
+        outputs: FakeReasoningModelOutput,
+        forgery_labels: torch.Tensor,
+        text_mask: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Eq. 1 to 5; nothing where contrastive learning is switched off or a row has several images."""
+        images = outputs.image_hidden_states
+        if self.config.contrastive_loss_weight == 0 or images is None or len(images) != len(text_mask):
+            return {}
+        tokens = outputs.last_hidden_state
+        if self.config.contrastive_text_source == "embeddings":
+            tokens = self.get_input_embeddings()(input_ids.masked_fill(~text_mask, 0))
+        weight = text_mask.to(tokens.dtype).unsqueeze(-1)
+        text = (tokens * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+        losses = self.forgery_contrast(images.mean(dim=1), text, forgery_labels, text_mask.any(dim=1))
+        return {
+            "loss_facl": losses.loss,
+            "loss_image_to_text": losses.image_to_text,
+            "loss_text_to_image": losses.text_to_image,
+            "loss_image_to_image": losses.image_to_image,
+            "loss_text_to_text": losses.text_to_text,
+        }
+
+    def _joint_loss(self, parts: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Eq. 11."""
+        config = self.config
+        weights = {
+            "loss_lm": config.language_loss_weight,
+            "loss_cpm": config.classification_loss_weight,
+            "loss_facl": config.contrastive_loss_weight,
+        }
+        return sum(weight * parts[name] for name, weight in weights.items() if name in parts)
+
+    def generate_verdict(self, input_ids: torch.Tensor, **kwargs: Any) -> FakeReasoningGeneration:
+        """Generate answers as `generate` does, with the probability of their conclusions.
+
+        The probability comes from the logits of the model before temperature and sampling.
+
+        Args:
+            input_ids: (B, L), padded on the left.
+            **kwargs: As `generate`: `pixel_values`, `attention_mask`, `max_new_tokens`, `temperature`, `streamer`, ...
+
+        Returns:
+            [`FakeReasoningGeneration`].
+
+        Raises:
+            ValueError: For beam search or several sequences an image, whose logits do not belong to one answer.
+        """
+        for name in ("num_beams", "num_return_sequences"):
+            if kwargs.get(name, 1) != 1:
+                raise ValueError(f"generate_verdict gives one answer an image, got {name}={kwargs[name]}")
+        pairs: list[torch.Tensor] = []
+        ids = [self.config.real_token_id, self.config.fake_token_id]
+        keep = self.lm_head.register_forward_hook(lambda _head, _inputs, logits: pairs.append(logits[:, -1, ids]))
+        try:
+            sequences = self.generate(input_ids=input_ids, **kwargs | {"return_dict_in_generate": False})
+        finally:
+            keep.remove()
+        generated = sequences[:, input_ids.shape[1] :]
+        found = self.probability_mapper.from_generation(
+            generated, torch.stack(pairs, dim=1)[:, : generated.shape[1]], tuple(self.config.conclusion_tag_ids)
+        )
+        return FakeReasoningGeneration(
+            sequences=sequences,
+            generated_ids=generated,
+            fake_probability=found.fake_probability,
+            classification_index=found.index,
+        )
+
+
+def _projector_config(config: FakeReasoningConfig, vision_config: Any) -> Any:
+    """What a LLaVA projector reads, for another image encoder."""
+    copied = FakeReasoningConfig.from_dict(config.to_dict() | {"dino_config": None})
+    copied.vision_config = vision_config
+    return copied
+
+
+# Custom classes do not inherit the key conversions of the library's LLaVA: without this the language modelling head of
+# an llava-hf checkpoint would be initialised afresh, with nothing but a report.
+register_checkpoint_conversion_mapping(
+    FakeReasoningForConditionalGeneration.__name__, get_checkpoint_conversion_mapping("llava"), overwrite=True
+)
+
+__all__ = [
+    "FakeReasoningForConditionalGeneration",
+    "FakeReasoningGeneration",
+    "FakeReasoningModel",
+    "FakeReasoningOutput",
+    "FakeReasoningPreTrainedModel",
+]
