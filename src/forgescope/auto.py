@@ -13,8 +13,10 @@ from transformers import (
     AutoModel,
     AutoModelForImageClassification,
     AutoModelForSemanticSegmentation,
+    AutoProcessor,
     PreTrainedConfig,
     PreTrainedModel,
+    ProcessorMixin,
 )
 from transformers.image_processing_utils import ImageProcessingMixin
 
@@ -36,7 +38,7 @@ class ModelFamily:
         task_model: model with a head; what a full checkpoint holds.
         base_model: the same without head, or None when the paper has no use for one.
         task_auto_class: transformers' Auto class of the task, such as `AutoModelForSemanticSegmentation`.
-        processor: turns photographs into inputs and outputs into masks.
+        processor: turns photographs (and texts) into inputs, and outputs into masks or texts.
         pipeline_tag: task name on the Hub and of the stock `pipeline()`.
     """
 
@@ -44,8 +46,18 @@ class ModelFamily:
     task_model: type[PreTrainedModel]
     base_model: type[PreTrainedModel] | None
     task_auto_class: Any
-    processor: type[ImageProcessingMixin]
+    processor: type[ImageProcessingMixin] | type[ProcessorMixin]
     pipeline_tag: str
+
+    @property
+    def processor_auto_class(self) -> str:
+        """Name of the Auto class that loads the processor."""
+        return "AutoProcessor" if issubclass(self.processor, ProcessorMixin) else "AutoImageProcessor"
+
+    @property
+    def processor_file(self) -> str:
+        """Name of the file that the processor is saved in."""
+        return "processor_config.json" if issubclass(self.processor, ProcessorMixin) else "preprocessor_config.json"
 
 
 MODELS: dict[str, ModelFamily] = {
@@ -83,6 +95,9 @@ def register_auto_classes() -> None:
         models = tuple(model for model in (family.task_model, family.base_model) if model is not None)
         AutoModel.register(family.config, models, exist_ok=True)
         family.task_auto_class.register(family.config, family.task_model, exist_ok=True)
-        AutoImageProcessor.register(
-            family.config, image_processor_classes={"torchvision": family.processor}, exist_ok=True
-        )
+        if issubclass(family.processor, ProcessorMixin):
+            AutoProcessor.register(family.config, family.processor, exist_ok=True)
+        else:
+            AutoImageProcessor.register(
+                family.config, image_processor_classes={"torchvision": family.processor}, exist_ok=True
+            )

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
     StrictDataclassError,
 )
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, ProcessorMixin
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.image_processing_utils import ImageProcessingMixin
 
@@ -31,7 +31,8 @@ from .cards import find_card, update_metadata
 EMBEDDED_CHECKPOINTS = ("iclnet-mini",)
 CHECKPOINT_FORMS = f"{', '.join(EMBEDDED_CHECKPOINTS)}, a folder, or a Hub id (organization/name)"
 CONFIG_FILE = "config.json"
-PROCESSOR_FILE = "preprocessor_config.json"
+
+Processor = ImageProcessingMixin | ProcessorMixin
 
 
 def resolve_checkpoint(name_or_path: str | os.PathLike | None = None, model_types: Collection[str] = ()) -> str:
@@ -71,7 +72,7 @@ def model_type_of(name_or_path: str | os.PathLike) -> str:
 
 def load_checkpoint(
     name_or_path: str | os.PathLike | None = None, model_types: Collection[str] = (), **kwargs: Any
-) -> tuple[PreTrainedModel, ImageProcessingMixin]:
+) -> tuple[PreTrainedModel, Processor]:
     """Load the task model and its processor, in evaluation mode.
 
     `from_pretrained` fills weights that a file lacks with random numbers and only warns; here that is an error, since
@@ -108,19 +109,17 @@ def load_checkpoint(
         processor = family.processor.from_pretrained(checkpoint)
     except OSError as error:
         raise ValueError(
-            f"checkpoint '{checkpoint}' has no {PROCESSOR_FILE}: save the processor to the same place, "
+            f"checkpoint '{checkpoint}' has no {family.processor_file}: save the processor to the same place, "
             f"{family.processor.__name__}().save_pretrained(...)"
         ) from error
     return model.eval(), processor
 
 
-def save_with_code(
-    model: PreTrainedModel, processor: ImageProcessingMixin, directory: str | os.PathLike
-) -> list[Path]:
+def save_with_code(model: PreTrainedModel, processor: Processor, directory: str | os.PathLike) -> list[Path]:
     """Save a checkpoint that loads without forgescope, through `trust_remote_code=True`.
 
     Beside weights and settings the folder gets the source files of model and processor, and an `auto_map` that names
-    the classes for AutoConfig, AutoModel, the Auto class of the task and AutoImageProcessor. The objects themselves
+    the classes for AutoConfig, AutoModel, and the Auto classes of the task and the processor. The objects themselves
     stay as they are, so later plain saves carry no code.
 
     Args:
@@ -146,13 +145,13 @@ def save_with_code(
     if type(model).__name__ == family.task_model.__name__:
         auto_map[family.task_auto_class.__name__] = _reference(type(model))
     _write_auto_map(folder / CONFIG_FILE, auto_map)
-    _write_auto_map(folder / PROCESSOR_FILE, {"AutoImageProcessor": _reference(type(processor))})
+    _write_auto_map(folder / family.processor_file, {family.processor_auto_class: _reference(type(processor))})
     return sorted(sources)
 
 
 def push_to_hub_with_code(
     model: PreTrainedModel,
-    processor: ImageProcessingMixin,
+    processor: Processor,
     repo_id: str,
     *,
     card: str | os.PathLike | None = None,
