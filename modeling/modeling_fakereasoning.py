@@ -22,33 +22,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-from transformers import AutoConfig, AutoModel, GenerationMixin
+from transformers import AutoConfig, GenerationMixin
 from transformers.cache_utils import Cache
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
-from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 from transformers.utils import ModelOutput
 
 from .attention_fusion import AttentionBiasedFusion, dino_features, dino_tower
 from .classification_probability import ClassificationProbabilityMapper, classification_loss
 from .configuration_fakereasoning import FakeReasoningConfig
-from .image_tokens import embed_with_images
+from .image_language_model import (
+    ImageLanguageModel,
+    ImageLanguageModelOutput,
+    ImageLanguagePreTrainedModel,
+    mean_token_loss,
+)
 from .loss_forgery_alignment import ForgeryAlignedContrast
-from .modeling_forgescope import ForgescopePreTrainedModel
-
-
-@dataclass
-class FakeReasoningModelOutput(BaseModelOutputWithPast):
-    """Hidden states of the language model, and the image features that it read.
-
-    Args:
-        image_hidden_states (`torch.FloatTensor` of shape `(images, N, hidden_size)`):
-            F_v of the paper: projected, with DINOv2 fused, image features. None in a step without images.
-    """
-
-    image_hidden_states: torch.FloatTensor | None = None
 
 
 @dataclass
@@ -107,42 +98,14 @@ class FakeReasoningGeneration(ModelOutput):
     classification_index: torch.LongTensor | None = None
 
 
-class FakeReasoningPreTrainedModel(ForgescopePreTrainedModel):
-    """Loading and initialisation, common to the FakeReasoning models."""
+class FakeReasoningModel(ImageLanguageModel):
+    """Image encoders, projectors, fusion and language model, without the head."""
 
     config: FakeReasoningConfig
     config_class = FakeReasoningConfig
-    base_model_prefix = "model"
-    main_input_name = "input_ids"
-    input_modalities = ("image", "text")
-    supports_gradient_checkpointing = True
-    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012 (transformers reads this form)
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_attention_backend = True
-
-    def train(self, mode: bool = True):
-        """Switch mode; the image encoders stay frozen (section 4.4), also after `from_pretrained`."""
-        super().train(mode)
-        for tower in self.base_model.image_encoders():
-            tower.requires_grad_(False).train(False)
-        return self
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, ForgeryAlignedContrast | ClassificationProbabilityMapper):
-            module.reset_parameters()
-
-
-class FakeReasoningModel(FakeReasoningPreTrainedModel):
-    """Image encoders, projectors, fusion and language model, without the head."""
 
     def __init__(self, config: FakeReasoningConfig):
         super().__init__(config)
-        self.vision_tower = AutoModel.from_config(config.vision_config)
-        self.multi_modal_projector = LlavaMultiModalProjector(config)
-        self.language_model = AutoModel.from_config(config.text_config)
         if config.dino_config is not None:
             hidden_size = config.text_config.hidden_size
             self.dino_tower = dino_tower(config.dino_config, config.dino_interpolation_offset)
@@ -160,92 +123,21 @@ class FakeReasoningModel(FakeReasoningPreTrainedModel):
         self.post_init()
         self.train()  # freezes the image encoders
 
-    def image_encoders(self) -> list[nn.Module]:
-        """The frozen encoders: CLIP, and DINOv2 where there is one."""
+    def frozen_parts(self) -> list[nn.Module]:
+        """The image encoders: CLIP, and DINOv2 where there is one."""
         return [self.vision_tower] if self.config.dino_config is None else [self.vision_tower, self.dino_tower]
 
-    def get_input_embeddings(self) -> nn.Embedding:
-        """Embedding table of the language model."""
-        return self.language_model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace it."""
-        self.language_model.set_input_embeddings(value)
-
-    def get_image_features(
-        self, pixel_values: torch.Tensor, return_dict: bool = True, **kwargs: Any
-    ) -> BaseModelOutputWithPooling:
-        """Encode images.
-
-        Args:
-            pixel_values: (images, 3, H, W) as CLIP's processor normalises them; DINOv2 gets the same.
-            return_dict: True is the only form.
-            **kwargs: Ignored.
-
-        Returns:
-            `last_hidden_state`: CLIP's patch features (images, N, C_v). `pooler_output`: F_v, a list of (N, C).
-        """
-        pixel_values = pixel_values.to(self.dtype)
-        with torch.no_grad():
-            states = self.vision_tower(pixel_values, output_hidden_states=True).hidden_states
-            clip_features = states[self.config.vision_feature_layer][:, 1:]
+    def project(self, clip_features: torch.Tensor, pixel_values: torch.Tensor) -> torch.Tensor:
+        """F_v (images, N, C): CLIP's patch features, projected, in the later design with DINOv2's fused in."""
         features = self.multi_modal_projector(clip_features)
-        if self.config.dino_config is not None:
-            with torch.no_grad():
-                dino, attention = dino_features(self.dino_tower, pixel_values)
-            features = self.fusion(features, self.dino_projector(dino), attention)
-        return BaseModelOutputWithPooling(last_hidden_state=clip_features, pooler_output=list(features))
-
-    def forward(
-        self,
-        input_ids: torch.Tensor | None = None,
-        pixel_values: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        position_ids: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
-        inputs_embeds: torch.Tensor | None = None,
-        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
-        **kwargs: Any,
-    ) -> FakeReasoningModelOutput:
-        """Read prompts with images.
-
-        Args:
-            input_ids: (B, L), with one image token per image feature.
-            pixel_values: (images, 3, H, W), in the order of their tokens.
-            attention_mask: (B, L), 1 = token, 0 = padding.
-            position_ids: (B, L); default: 0, 1, 2, ...
-            past_key_values: Keys and values of the tokens before.
-            inputs_embeds: (B, L, C) instead of `input_ids` and images.
-            mm_encoder_outputs: `{"image": outputs of get_image_features}` instead of `pixel_values`.
-            **kwargs: Passed on to the language model.
-
-        Returns:
-            [`FakeReasoningModelOutput`].
-
-        Raises:
-            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, or image tokens and features
-                differ in number.
-        """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("expected either input_ids or inputs_embeds")
-        encoded = (mm_encoder_outputs or {}).get("image")
-        if encoded is None and pixel_values is not None:
-            encoded = self.get_image_features(pixel_values)
-        features = None if encoded is None else torch.stack(list(encoded.pooler_output))
-        if inputs_embeds is None:
-            table = self.get_input_embeddings()
-            inputs_embeds = embed_with_images(input_ids, table, self.config.image_token_id, features)
-        outputs = self.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            **kwargs,
-        )
-        return FakeReasoningModelOutput(**outputs, image_hidden_states=features)
+        if self.config.dino_config is None:
+            return features
+        with torch.no_grad():
+            dino, attention = dino_features(self.dino_tower, pixel_values)
+        return self.fusion(features, self.dino_projector(dino), attention)
 
 
-class FakeReasoningForConditionalGeneration(FakeReasoningPreTrainedModel, GenerationMixin):
+class FakeReasoningForConditionalGeneration(ImageLanguagePreTrainedModel, GenerationMixin):
     """FakeReasoning with its language modelling head and the losses of Eq. 11.
 
     ```
@@ -263,6 +155,9 @@ class FakeReasoningForConditionalGeneration(FakeReasoningPreTrainedModel, Genera
         >>> verdict.fake_probability, processor.decode_answers(verdict.generated_ids)
         ```
     """
+
+    config: FakeReasoningConfig
+    config_class = FakeReasoningConfig
 
     def __init__(self, config: FakeReasoningConfig):
         super().__init__(config)
@@ -286,6 +181,12 @@ class FakeReasoningForConditionalGeneration(FakeReasoningPreTrainedModel, Genera
                 save_queue=config.save_contrastive_queue,
             )
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, ForgeryAlignedContrast | ClassificationProbabilityMapper):
+            module.reset_parameters()
 
     @classmethod
     def from_llava(cls, name_or_path: str, config: FakeReasoningConfig | None = None, **kwargs: Any):
@@ -323,7 +224,7 @@ class FakeReasoningForConditionalGeneration(FakeReasoningPreTrainedModel, Genera
         return model
 
     def get_image_features(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
-        """See `FakeReasoningModel.get_image_features`."""
+        """See `ImageLanguageModel.get_image_features`."""
         return self.model.get_image_features(pixel_values, **kwargs)
 
     def forward(
@@ -366,7 +267,7 @@ class FakeReasoningForConditionalGeneration(FakeReasoningPreTrainedModel, Genera
             [`FakeReasoningOutput`], or its tuple.
 
         Raises:
-            ValueError: As `FakeReasoningModel.forward`.
+            ValueError: As `ImageLanguageModel.forward`.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -401,9 +302,7 @@ class FakeReasoningForConditionalGeneration(FakeReasoningPreTrainedModel, Genera
         self, logits: torch.Tensor, labels: torch.Tensor, forgery_labels: torch.Tensor | None
     ) -> dict[str, torch.Tensor]:
         """Eq. 10, and Eq. 6 to 9."""
-        taught = labels[:, 1:] != -100
-        parts = {"loss_lm": F.cross_entropy(logits[:, :-1][taught].float(), labels[:, 1:][taught], reduction="sum")}
-        parts["loss_lm"] = parts["loss_lm"] / taught.sum().clamp(min=1)
+        parts = {"loss_lm": mean_token_loss(logits, labels)}
         verdict = self.probability_mapper(logits, labels)
         parts |= {"fake_probability": verdict.fake_probability, "classification_index": verdict.index}
         if forgery_labels is not None:
@@ -413,7 +312,7 @@ class FakeReasoningForConditionalGeneration(FakeReasoningPreTrainedModel, Genera
     def _contrast(
         self,
         input_ids: torch.Tensor,
-        outputs: FakeReasoningModelOutput,
+        outputs: ImageLanguageModelOutput,
         forgery_labels: torch.Tensor,
         text_mask: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
@@ -500,5 +399,4 @@ __all__ = [
     "FakeReasoningGeneration",
     "FakeReasoningModel",
     "FakeReasoningOutput",
-    "FakeReasoningPreTrainedModel",
 ]
