@@ -19,8 +19,8 @@ class VerdictLogits(NamedTuple):
     """Where each row says real or fake, and how sure it is.
 
     index: (B,) int64, classification index k of Eq. 7, -1 where none was found.
-    fake_logit: (B,) float32, (z_fake - z_real) / tau of Eq. 8, 0 where none was found.
-    fake_probability: (B,) float32 in 0..1, its sigmoid, NaN where none was found.
+    fake_logit: (B,) (z_fake - z_real) / tau of Eq. 8, 0 where none was found.
+    fake_probability: (B,) its sigmoid, 0..1, NaN where none was found. Both float32 (float64 for float64 logits).
     """
 
     index: torch.Tensor
@@ -120,9 +120,10 @@ class ClassificationProbabilityMapper(FullPrecisionModule):
 
     def verdict(self, index: torch.Tensor, verdict_logits: torch.Tensor) -> VerdictLogits:
         """Eq. 8 for the two logits (real, fake) at the classification index, (B, 2)."""
-        real_logit, fake_logit = verdict_logits.float().unbind(-1)
+        precise = torch.promote_types(verdict_logits.dtype, torch.float32)
+        real_logit, fake_logit = verdict_logits.to(precise).unbind(-1)
         difference = (fake_logit - real_logit).where(index != NOT_FOUND, 0.0)
-        temperature = self.temperature if self.log_temperature is None else self.log_temperature.float().exp()
+        temperature = self.temperature if self.log_temperature is None else self.log_temperature.to(precise).exp()
         fake_logit = difference / temperature
         return VerdictLogits(index, fake_logit, fake_logit.sigmoid().where(index != NOT_FOUND, torch.nan))
 

@@ -53,7 +53,7 @@ def instance_term(anchors: torch.Tensor, pool: torch.Tensor, temperature: torch.
         Scalar; 0 with a graph where there is no anchor.
     """
     log_probability = (anchors @ pool.T / temperature).log_softmax(dim=1)
-    return -log_probability.diagonal().sum() / max(len(anchors), 1)
+    return (-log_probability.diagonal()).sum() / max(len(anchors), 1)
 
 
 def class_term(
@@ -79,7 +79,7 @@ def class_term(
     positives = positives[kept]
     scores = (anchors[kept] @ pool.T / temperature).masked_fill(~candidates[kept], -torch.inf)
     log_probability = scores.log_softmax(dim=1).masked_fill(~positives, 0.0)
-    return -(log_probability.sum(dim=1) / positives.sum(dim=1)).sum() / max(len(positives), 1)
+    return (-log_probability.sum(dim=1) / positives.sum(dim=1)).sum() / max(len(positives), 1)
 
 
 def forgery_alignment_terms(
@@ -144,14 +144,15 @@ class GatherRanks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, tensor: torch.Tensor) -> torch.Tensor:
         """(B, ...) of this process to (processes * B, ...), in the order of the ranks."""
+        tensor = tensor.contiguous()
         parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, tensor.contiguous())
+        dist.all_gather(parts, tensor)
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """Sum over the processes of the rows of this process."""
-        total = gradient.clone()
+        total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total.chunk(dist.get_world_size())[dist.get_rank()]
 
