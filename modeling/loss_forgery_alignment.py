@@ -150,7 +150,7 @@ class GatherRanks(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor) -> torch.Tensor:
         """Sum over the processes of the rows of this process."""
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
