@@ -40,10 +40,14 @@ class ImageLanguagePreTrainedModel(ForgescopePreTrainedModel):
     _supports_flash_attn = True
     _supports_attention_backend = True
 
+    def frozen_parts(self) -> list[nn.Module]:
+        """Parts that are never trained."""
+        return self.base_model.frozen_parts()
+
     def train(self, mode: bool = True):
         """Switch mode."""
         super().train(mode)
-        for part in self.base_model.frozen_parts():
+        for part in self.frozen_parts():
             part.requires_grad_(False).train(False)
         return self
 
@@ -63,7 +67,7 @@ class ImageLanguageModel(ImageLanguagePreTrainedModel):
         self.language_model = AutoModel.from_config(config.text_config)
 
     def frozen_parts(self) -> list[nn.Module]:
-        """Parts that are never trained."""
+        """The image encoder."""
         return [self.vision_tower]
 
     def get_input_embeddings(self) -> nn.Embedding:
