@@ -193,9 +193,9 @@ class MMFR(CorpusBuilder):
         test = {source: name for source, name in by_source.items() if source not in TRAIN_LABELS}
         wanted = GENERATORS.get(self.config.preset)
         if wanted is not None:
-            for generator in sorted(set(wanted) - {_plain(source) for source in test}):
+            for generator in sorted(set(wanted) - {plain_generator(source) for source in test}):
                 notes.add("generator of the preset that is not there", generator)
-            for source in [source for source in test if _plain(source) not in wanted]:
+            for source in [source for source in test if plain_generator(source) not in wanted]:
                 notes.add("generator outside the preset, left out", source)
                 del test[source]
         splits = {}
@@ -282,9 +282,10 @@ def _place(name: str, text_name: str) -> tuple[str, str, str | None]:
     return row_id, folder["source"] or fallback, LABELS[folder["label"]]
 
 
-def _plain(generator: str) -> str:
+def plain_generator(generator: str) -> str:
+    """Name of a generator as `GENERATORS` spells it, from the name of its folder."""
     plain = re.sub(r"[\s_-]", "", generator.lower())
     return SPELLINGS.get(plain, plain)
 
 
-__all__ = ["CARD", "GENERATORS", "MMFR", "MMFRConfig"]
+__all__ = ["CARD", "GENERATORS", "MMFR", "MMFRConfig", "plain_generator"]

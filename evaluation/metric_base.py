@@ -20,6 +20,7 @@ from .counts import confusion_counts
 from .histograms import auc_values, histogram_auc, polarised_auc, score_histogram
 from .rules import Authentic, Metric, Polarity, Reduction, SegmentationRule
 from .segmentation import segmentation_metrics
+from .text_scores import TextEmbedder, text_scores
 
 CITATION = "forgescope, evaluation of image forgery localization: one named argument for every choice."
 MASKS = """
@@ -43,6 +44,12 @@ SCORES = """
 Args:
     predictions: one score an image, higher = more likely forged.
     references: one label an image, 1 = forged.
+"""
+TEXTS = """
+Args:
+    predictions: one text an image; a blank one counts 0.
+    references: one text an image.
+    embedder: takes N texts, returns (N, D) numbers, for CSS; without it there is no CSS.
 """
 
 
@@ -208,3 +215,22 @@ class ImageDecisionMetric(ImageScoreMetric):
                 self.metric
             ]
         }
+
+
+class TextMetric(evaluate.Metric):
+    """The scores of pairs of texts, averaged."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description=self.__doc__ or "",
+            citation=CITATION,
+            inputs_description=TEXTS,
+            features=datasets.Features({"predictions": text, "references": text}),
+        )
+
+    def _compute(
+        self, predictions: Sequence[str], references: Sequence[str], embedder: TextEmbedder | None = None
+    ) -> dict[str, float]:
+        scores = text_scores(predictions, references, embedder)
+        return {f"text_{name}": float(values.mean()) for name, values in scores.items()}

@@ -1,10 +1,15 @@
 """Every protocol of the papers by name. ICL-Net's numbers go with the preset `iclnet` (`protocols_iclnet`)."""
 
-from . import protocols_diffseg, protocols_gamma
+from . import protocols_diffseg, protocols_fakereasoning, protocols_gamma
 from .protocol import Protocol
 
 PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol for protocol in (*protocols_gamma.PROTOCOLS, *protocols_diffseg.PROTOCOLS)
+    protocol.name: protocol
+    for protocol in (
+        *protocols_gamma.PROTOCOLS,
+        *protocols_diffseg.PROTOCOLS,
+        *protocols_fakereasoning.PROTOCOLS,
+    )
 }
 
 

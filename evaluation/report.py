@@ -39,7 +39,7 @@ def to_tables(rows: Iterable[Row], *, intervals: bool = True) -> list[Table]:
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(_title(row), []).append(row)
-    tables = [_table(title, group, intervals) for title, group in groups.items()]
+    tables = [source_table(title, group, intervals) for title, group in groups.items()]
     return [table for table in tables if table.lines]
 
 
@@ -93,10 +93,18 @@ def _title(row: Row) -> str:
     return f"{row.protocol}: " + ", ".join(parts)
 
 
-def _table(title: str, rows: list[Row], intervals: bool) -> Table:
+def source_table(title: str, rows: Sequence[Row], intervals: bool, first: str = "source") -> Table:
+    """Lay rows out with one line a source and one column a metric, the paper's number behind each that has one.
+
+    Args:
+        title: the rule in words.
+        rows: one number for each source and metric.
+        intervals: add the bootstrap interval to each number.
+        first: head of the first column.
+    """
     reported = {row.metric for row in rows if row.paper_value is not None}
     metrics = list(dict.fromkeys(row.metric for row in rows))
-    header = ["source", "n"]
+    header = [first, "n"]
     for metric in metrics:
         header += [metric.split("_", 1)[1], PAPER] if metric in reported else [metric.split("_", 1)[1]]
     lines = []

@@ -31,7 +31,7 @@ class Row:
     Args:
         protocol: the preset it belongs to, or `custom`.
         source: a subset, `all` (every image), or `average` (unweighted mean over the subsets, as papers print it).
-        metric: `pixel_...` or `image_...`.
+        metric: `pixel_...`, `image_...` or, of reasons in words, `text_...`.
         value: 0 to 1 (MCC: -1 to 1); None where it is not defined, such as an AUC of one class.
         n: number of images that take part; of `average` the sum over the subsets, which may share some.
         reduction: `image`, `batch` or `pooled`.
@@ -47,6 +47,9 @@ class Row:
         paper_value: what the paper reports, 0 to 1, where it does.
         tolerance: of a boundary F1: `2px`, or `0.75%` of the diagonal; None for all others.
         model: name of the checkpoint, where several are compared.
+        unparsed: of answers in words without a verdict, or without reasons: `wrong`, they count 0, or `drop`, they are
+            left out; None for all other numbers.
+        setting: of several runs of sampled answers: `round 3`, `temperature 0.2`; None for all others.
     """
 
     protocol: str
@@ -66,6 +69,8 @@ class Row:
     paper_value: float | None = None
     tolerance: str | None = None
     model: str | None = None
+    unparsed: str | None = None
+    setting: str | None = None
 
 
 def result_rows(

@@ -15,6 +15,7 @@ METRIC_MODULES = (
     "image_average_precision",
     "image_accuracy",
     "image_f1",
+    "text_scores",
 )
 
 
