@@ -1,10 +1,16 @@
-"""A Stable Diffusion inpainting pipeline of real parts, tiny and with random weights; nothing is downloaded.
+"""Stable Diffusion pipelines of real parts, tiny and with random weights; nothing is downloaded.
 
-from tiny_diffusion import tiny_inpainting_pipeline
+from tiny_diffusion import tiny_inpainting_pipeline, tiny_text_to_image_pipeline
 """
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 # Characters of the tokenizer, alone and at the end of a word, after the two special tokens.
@@ -55,13 +61,13 @@ def tiny_autoencoder() -> AutoencoderKL:
     )
 
 
-def tiny_unet() -> UNet2DConditionModel:
-    """A U-Net with the nine input channels of inpainting."""
+def tiny_unet(in_channels: int = INPAINTING_CHANNELS) -> UNet2DConditionModel:
+    """A U-Net, by default with the nine input channels of inpainting."""
     return UNet2DConditionModel(
         block_out_channels=(WIDTH, 2 * WIDTH),
         layers_per_block=1,
         sample_size=8,
-        in_channels=INPAINTING_CHANNELS,
+        in_channels=in_channels,
         out_channels=LATENT_CHANNELS,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -77,14 +83,23 @@ def tiny_inpainting_pipeline(seed: int = 0) -> StableDiffusionInpaintPipeline:
     Args:
         seed: of the weights; torch's own state is left as it was.
     """
+    return _tiny_pipeline(StableDiffusionInpaintPipeline, INPAINTING_CHANNELS, seed)
+
+
+def tiny_text_to_image_pipeline(seed: int = 0) -> StableDiffusionPipeline:
+    """The pipeline that makes images of 64 x 64 of texts; otherwise as `tiny_inpainting_pipeline`."""
+    return _tiny_pipeline(StableDiffusionPipeline, LATENT_CHANNELS, seed)
+
+
+def _tiny_pipeline(kind: type, in_channels: int, seed: int):
     tokenizer = tiny_tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pipeline = StableDiffusionInpaintPipeline(
+        pipeline = kind(
             vae=tiny_autoencoder(),
             text_encoder=tiny_text_encoder(len(tokenizer)),
             tokenizer=tokenizer,
-            unet=tiny_unet(),
+            unet=tiny_unet(in_channels),
             scheduler=DDIMScheduler(
                 beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1
             ),
@@ -102,6 +117,7 @@ __all__ = [
     "tiny_autoencoder",
     "tiny_inpainting_pipeline",
     "tiny_text_encoder",
+    "tiny_text_to_image_pipeline",
     "tiny_tokenizer",
     "tiny_unet",
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from forgescope import __version__
-from forgescope.cli import annotate, construct, data, detect, evaluate, push, train
+from forgescope.cli import annotate, construct, convert, data, detect, evaluate, push, refine, train
 
 app = typer.Typer(
     name="forgescope",
@@ -17,9 +17,11 @@ app = typer.Typer(
 app.command("detect")(detect.detect)
 app.add_typer(annotate.app, name="annotate")
 app.add_typer(construct.app, name="construct")
+app.add_typer(convert.app, name="convert")
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.command("evaluate")(evaluate.evaluate)
+app.command("refine")(refine.refine)
 app.command("push")(push.push)
 
 
