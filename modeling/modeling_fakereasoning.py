@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, GenerationMixin
+from transformers import GenerationMixin, LlavaConfig, PreTrainedConfig
 from transformers.cache_utils import Cache
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -203,9 +203,10 @@ class FakeReasoningForConditionalGeneration(ImageLanguagePreTrainedModel, Genera
         Raises:
             ValueError: If the checkpoint holds another model, or lacks weights.
         """
-        source = AutoConfig.from_pretrained(name_or_path)
-        if source.model_type != "llava":
-            raise ValueError(f"expected a LLaVA checkpoint, got {name_or_path} of type {source.model_type!r}")
+        model_type = PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type")
+        if model_type != LlavaConfig.model_type:
+            raise ValueError(f"expected a LLaVA checkpoint, got {name_or_path} of type {model_type!r}")
+        source = LlavaConfig.from_pretrained(name_or_path)
         settings = config.to_dict() if config is not None else {}
         settings |= {"vision_config": source.vision_config.to_dict(), "text_config": source.text_config.to_dict()}
         settings |= {
