@@ -1,15 +1,14 @@
 """Pairs of an original and its edited image: from a table, or from a folder by their names."""
 
-import csv
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..table_records import TABLE_SUFFIXES, is_table, table_records
+
 PAIR_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-TABLE_SUFFIXES = (".csv", ".jsonl")
 REQUIRED = ("original", "edited")
 OPTIONAL = ("id", "source", "task", "instruction", "instruction_en")
 # Folders that hold originals and edits under equal names, and endings of names that stand side by side.
@@ -67,10 +66,9 @@ def read_pairs(path: str | Path) -> list[Pair]:
         return pairs
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: expected a folder of pairs, or a table (CSV or JSON Lines)")
-    if path.suffix.lower() not in TABLE_SUFFIXES:
+    if not is_table(path):
         raise ValueError(f"{path} is no table of pairs: expected a name that ends in {' or '.join(TABLE_SUFFIXES)}")
-    records = _csv_records(path) if path.suffix.lower() == ".csv" else _json_records(path)
-    pairs = [_table_pair(record, where, path.parent) for where, record in records]
+    pairs = [_table_pair(record, where, path.parent) for where, record in table_records(path)]
     if not pairs:
         raise ValueError(f"{path} holds no pairs: expected a line with original and edited for each")
     return check_ids(pairs)
@@ -93,30 +91,6 @@ def check_ids(pairs: Iterable[Pair]) -> list[Pair]:
 def safe_id(text: str) -> str:
     """A text as a file name: other characters than letters, digits, dot, dash and underscore become one dash."""
     return UNSAFE.sub("-", text).strip(".-") or "pair"
-
-
-def _csv_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            for number, record in enumerate(csv.DictReader(file), start=2):
-                yield f"{path}, line {number}", record
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is no CSV file: {error}") from error
-
-
-def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    # split at \n alone: text.splitlines would also cut at U+2028 within an instruction
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{where} is no JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"{where} is no JSON object: {line[:60]}")
-        yield where, record
 
 
 def _table_pair(record: dict[str, Any], where: str, root: Path) -> Pair:
