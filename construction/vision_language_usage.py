@@ -1,5 +1,6 @@
 """How much a vision-language model was asked: calls and tokens."""
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -29,4 +30,16 @@ def usage_of(model: Any) -> Usage:
     return dataclasses.replace(getattr(model, "usage", Usage()))
 
 
-__all__ = ["Usage", "usage_of"]
+def counting_alone(model: Any) -> Any:
+    """The same model with a count of its own from 0 on, for one of several threads; the given one does not count then.
+
+    A function that does not count is returned as it is.
+    """
+    if not hasattr(model, "usage"):
+        return model
+    alone = copy.copy(model)
+    alone.usage = Usage()
+    return alone
+
+
+__all__ = ["Usage", "counting_alone", "usage_of"]

@@ -1,0 +1,232 @@
+"""Makes a data set of reasons why images are real or fake, in the layout of MMFR (FakeReasoning, section 3.2).
+
+    OUT/metadata.jsonl  OUT/rejects.jsonl  OUT/statistics.json  OUT/settings.json  [OUT/plots/*.png]
+    OUT/SOURCE/{0_real,1_fake}/00000000.jpg, and the text files of `mmfr_compile`
+
+Each row or reject is logged when the model has answered, and the texts are compiled from the log, so a run that was
+stopped goes on where it stopped, and ends with the same bytes where the model answers alike.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm.auto import tqdm
+
+from .bounded_threads import finished_calls
+from .image_folder import begin_folder, write_atomically
+from .inpainting import open_photo
+from .line_log import append_line, whole_lines, write_lines
+from .mmfr_compile import BuildText, annotations_file, compile_answer, write_texts
+from .mmfr_images import CLASS_FOLDERS, LabelledImage, describe_images
+from .mmfr_interpretation import MMFRSettings, describe_image
+from .mmfr_plots import check_plotting, save_plots
+from .mmfr_statistics import corpus_statistics
+from .vision_language import ServerError, VisionLanguageModel, usage_of
+from .vision_language_usage import counting_alone
+
+FOLDER_OF = {label: folder for folder, label in CLASS_FOLDERS.items()}
+# A server that failed so many images in a row, and at least one in each thread, is given up.
+MOST_SERVER_ERRORS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class MMFRJob:
+    """What one run makes.
+
+    Args:
+        images: images with labels in a fixed order.
+        out: folder, absent, or begun with the same images and settings.
+        model: answers `model(images, prompt)`.
+        build_text: makes an answer in four stages, such as `build_chain_of_thought` of `processing`.
+        question: what the answers answer.
+        settings: settings.
+        description: of the model, ready for JSON; a folder is not continued with another one.
+        workers: images asked about at the same time; more than 1 needs a model that threads may share, as a server's
+            client is.
+        link: link to the images instead of copying them.
+        read_photo: returns a PIL RGB image, or raises ValueError or OSError.
+        plots: also draw Figure 5.
+    """
+
+    images: list[LabelledImage]
+    out: Path
+    model: VisionLanguageModel
+    build_text: BuildText
+    question: str
+    settings: MMFRSettings = dataclasses.field(default_factory=MMFRSettings)
+    description: dict[str, Any] = dataclasses.field(default_factory=dict)
+    workers: int = 1
+    link: bool = False
+    read_photo: Callable[[Path], Image.Image] = open_photo
+    plots: bool = False
+
+    def __post_init__(self):
+        if self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {self.workers}")
+
+    def record(self) -> dict[str, Any]:
+        """What decides about the folder, ready for JSON."""
+        settings = dataclasses.asdict(self.settings)
+        return {"kind": "mmfr", **describe_images(self.images), "settings": settings, "model": self.description}
+
+
+@dataclasses.dataclass
+class MMFRResult:
+    """What a folder holds after a run.
+
+    Args:
+        rows: of metadata.jsonl.
+        rejects: of rejects.jsonl.
+        made: images that the model answered about in this run.
+        failed: images that could not be worked on, with the reason; the next run tries them again.
+        stopped: why the run ended early; None when it did not.
+        statistics: see `corpus_statistics`.
+    """
+
+    rows: list[dict[str, Any]]
+    rejects: list[dict[str, Any]]
+    made: int
+    failed: dict[str, str]
+    stopped: str | None
+    statistics: dict[str, Any]
+
+
+def write_mmfr(job: MMFRJob) -> MMFRResult:
+    """Ask about the images that are not done yet, and write all texts anew.
+
+    Raises:
+        ValueError: the folder was begun with other images or settings, or a row was edited into something unusable.
+        ImportError: plots are wanted and matplotlib is missing.
+        OSError: the folder cannot be written.
+    """
+    if job.plots:
+        check_plotting()
+    begin_folder(job.out, job.record())
+    metadata, rejected = job.out / "metadata.jsonl", job.out / "rejects.jsonl"
+    rows, rejects = whole_lines(metadata), whole_lines(rejected)
+    for row in rows:
+        _place_image(job, row)
+    done = {row["index"] for row in (*rows, *rejects)}
+    run = _Run(job, [index for index in range(len(job.images)) if index not in done])
+    for row in tqdm(run.outcomes(), total=len(run.wanted), unit="image", disable=None):
+        if row is None:
+            continue
+        is_reject = "reason" in row
+        append_line(rejected if is_reject else metadata, row)
+        (rejects if is_reject else rows).append(row)
+        # after its row, so that what a stopped run leaves behind is never an image without a text
+        if not is_reject:
+            _place_image(job, row)
+    for log, entries in ((metadata, rows), (rejected, rejects)):
+        entries.sort(key=lambda row: row["index"])
+        write_lines(log, entries)
+    _remove_reviewed(job.out, rows, rejects)
+    answers = [compile_answer(row, job.build_text) for row in rows]
+    write_texts(job.out, rows, job.question, answers)
+    statistics = corpus_statistics(rows, answers, rejects, len(run.failed))
+    write_atomically(job.out / "statistics.json", json.dumps(statistics, indent=1, ensure_ascii=False).encode())
+    if job.plots:
+        save_plots(rows, answers, job.out / "plots")
+    return MMFRResult(rows, rejects, run.made, run.failed, run.stopped, statistics)
+
+
+class _Run:
+    """The images that one run asks about, and what became of them.
+
+    Args:
+        job: the job.
+        wanted: indices of the images.
+    """
+
+    def __init__(self, job: MMFRJob, wanted: list[int]):
+        self.job, self.wanted = job, wanted
+        self.failed: dict[str, str] = {}
+        self.stopped: str | None = None
+        self.made = 0
+        self._errors_in_a_row = 0
+
+    def outcomes(self) -> Iterator[dict[str, Any] | None]:
+        """Row or reject of each image, as they come; None for one that failed."""
+        for index, call in finished_calls(self._ask, self._open_indices(), self.job.workers):
+            photo = self.job.images[index].path
+            row = None
+            try:
+                row = call.result()
+            except ServerError as error:
+                self.failed[str(photo)] = f"{photo}: {error}"
+                self._errors_in_a_row += 1
+                if self._errors_in_a_row == max(MOST_SERVER_ERRORS, self.job.workers):
+                    self.stopped = str(error)
+            except Exception as error:  # photographs and models fail in any way, and the others must go on
+                self.failed[str(photo)] = _reason(photo, error)
+            else:
+                self._errors_in_a_row = 0
+                self.made += 1
+            yield row
+
+    def _open_indices(self) -> Iterator[int]:
+        """The wanted indices, until the run is stopped; what was begun by then is waited for."""
+        for index in self.wanted:
+            if self.stopped is not None:
+                return
+            yield index
+
+    def _ask(self, index: int) -> dict[str, Any]:
+        """Row of metadata.jsonl of an image, or, with `reason`, of rejects.jsonl; called in threads."""
+        image = self.job.images[index]
+        model = counting_alone(self.job.model)
+        described = describe_image(self.job.read_photo(image.path), image.label, model, self.job.settings)
+        name = f"{index:08d}"
+        about = {
+            "label": image.label,
+            "id": name,
+            "index": index,
+            "source": image.source,
+            "photo": image.path.name,
+            "dropped_attributes": list(described.dropped),
+            "vision_language": dataclasses.asdict(usage_of(model)),
+        }
+        if described.reject is not None:
+            return {**about, "reason": described.reject.value, "detail": described.detail}
+        return {
+            # comes first, as `load_dataset("imagefolder")` wants it
+            "file_name": f"{image.source}/{FOLDER_OF[image.label]}/{name}{image.path.suffix.lower()}",
+            **about,
+            "caption": described.caption,
+            "attributes": [{"attribute": key, "text": text} for key, text in described.attributes.items()],
+        }
+
+
+def _place_image(job: MMFRJob, row: dict[str, Any]) -> None:
+    """Copy or link a row's image, byte for byte, where it is not there yet."""
+    target, photo = job.out / row["file_name"], job.images[row["index"]].path
+    if target.exists():
+        return
+    if not job.link:
+        write_atomically(target, photo.read_bytes())
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)  # a link that leads nowhere
+    os.symlink(photo.absolute(), target)
+
+
+def _remove_reviewed(out: Path, rows: list[dict[str, Any]], rejects: list[dict[str, Any]]) -> None:
+    """Take away the images of rows that a reviewer moved to the rejects, and texts of a source without rows."""
+    for row in rejects:
+        if "file_name" in row:
+            (out / row["file_name"]).unlink(missing_ok=True)
+    for source in {row["source"] for row in rejects} - {row["source"] for row in rows}:
+        annotations_file(out, source).unlink(missing_ok=True)
+
+
+def _reason(photo: Path, error: Exception) -> str:
+    text = f"{error}" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+    return text if str(photo) in text else f"{photo}: {text}"
+
+
+__all__ = ["MMFRJob", "MMFRResult", "write_mmfr"]
