@@ -29,7 +29,7 @@ def draw_strip(steps: Sequence[Step], cell: int = CELL) -> Image.Image:
         cell: side of the square that each image is fitted into, in pixels.
 
     Returns:
-        PIL RGB: n cells wide with gaps of 12 pixels, one cell high plus the captions.
+        PIL RGB: n cells wide with gaps of 12 pixels, as high as the highest image and the captions.
 
     Raises:
         ValueError: no steps.
@@ -37,16 +37,16 @@ def draw_strip(steps: Sequence[Step], cell: int = CELL) -> Image.Image:
     if not steps:
         raise ValueError("no steps to draw")
     captions = [_caption(step) for step in steps]
-    rows = max(map(len, captions))
-    size = (GAP + len(steps) * (cell + GAP), GAP + cell + GAP // 2 + rows * ROW + GAP)
+    pictures = [outlined(step, cell) for step in steps]
+    below = GAP + max(picture.height for picture in pictures) + GAP // 2
+    size = (GAP + len(steps) * (cell + GAP), below + max(map(len, captions)) * ROW + GAP)
     strip = Image.new("RGB", size, GROUND)
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default(FONT_SIZE)
-    for place, (step, caption) in enumerate(zip(steps, captions, strict=True)):
+    for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         left = GAP + place * (cell + GAP)
-        picture = outlined(step, cell)
-        strip.paste(picture, (left + (cell - picture.width) // 2, GAP + (cell - picture.height) // 2))
+        strip.paste(picture, (left, GAP))
         for row, (text, color) in enumerate(caption):
-            top = GAP + cell + GAP // 2 + row * ROW
+            top = below + row * ROW
             indent = 0
             if color is not None:
                 draw.rectangle((left, top + 3, left + 10, top + 13), fill=color, outline=HALO_COLOR)
