@@ -104,7 +104,7 @@ def image_question(question: str) -> str:
     return f"{IMAGE_TOKEN}\n{question.replace(IMAGE_TOKEN, '').strip()}"
 
 
-def chat_template(template: str) -> str:
+def jinja_template(template: str) -> str:
     """Jinja text of a template for `apply_chat_template`; a conversation of one turn equals `conversation`.
 
     Raises:
@@ -129,8 +129,8 @@ __all__ = [
     "IMAGE_TOKEN",
     "TEMPLATES",
     "ConversationTemplate",
-    "chat_template",
     "conversation",
     "conversation_template",
     "image_question",
+    "jinja_template",
 ]
