@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forgescope.cli import construct_diffseg, construct_inpainting, construct_mmfr
+from forgescope.cli import construct_diffseg, construct_inpainting, construct_mmfr, construct_synthscars
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,3 +79,4 @@ def read_photo(path: Path) -> "Image":
 app.command("inpainting")(construct_inpainting.inpainting)
 app.command("diffseg")(construct_diffseg.diffseg)
 app.command("mmfr")(construct_mmfr.mmfr)
+app.command("synthscars")(construct_synthscars.synthscars)
