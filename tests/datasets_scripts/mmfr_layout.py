@@ -38,9 +38,13 @@ def real_name(number: int) -> str:
 
 
 def mmfr_files(
-    count: int = 12, generated: int = 4, prefix: str = "dataset/", indent: int | None = None
+    count: int = 12,
+    generated: int = 4,
+    prefix: str = "dataset/",
+    indent: int | None = None,
+    generators: tuple[str, ...] = GENERATORS,
 ) -> dict[str, bytes]:
-    """Files by name: `count` images of each training source, `generated` of each class of two generators."""
+    """Files by name: `count` images of each training source, `generated` of each class of each generator."""
     texts: dict[str, object] = {"forgery_reasoning_cot.json": []}
     images = {}
     for number in range(count):
@@ -53,7 +57,7 @@ def mmfr_files(
     for source, label, name in (("diffusiondb", "fake", fake_name), ("laion", "real", real_name)):
         keys = [name(number).removeprefix(f"{source}/") for number in range(count)]
         texts[f"{source}_reasoning.json"] = {key: attributes(label, n) for n, key in enumerate(keys)}
-    for generator in GENERATORS:
+    for generator in generators:
         entries = {}
         for number in range(2 * generated):
             label = "real" if number % 2 else "fake"

@@ -1,11 +1,17 @@
 """A checkpoint of a few thousand weights, for tests that run a whole evaluation."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from forgescope.modeling.configuration_iclnet import ICLNetConfig
 from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
+
+# small corpora are laid out there: `from mmfr_layout import mmfr_files`
+sys.path.append(str(Path(__file__).parents[1] / "datasets_scripts"))
 
 TINY = {
     "depths": (1, 1, 1, 1),

@@ -21,13 +21,15 @@ PIPED_WIDTH = 160
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="iclnet-mini, a checkpoint folder or a Hub id.")],
     data: Annotated[
         Path,
         typer.Option(
             help="Folder with metadata.jsonl, or images/ and masks/, or Tp/, Gt/ and Au/; or the protocol's data."
         ),
     ],
+    model: Annotated[
+        str | None, typer.Argument(help="iclnet-mini, a checkpoint folder or a Hub id; none with --answers.")
+    ] = None,
     protocol: Annotated[
         str | None, typer.Option(help="A table of a paper, such as diffseg-semantic (docs/evaluation.md has all).")
     ] = None,
@@ -51,6 +53,16 @@ def evaluate(
     ] = None,
     tolerance: Annotated[
         str | None, typer.Option(help="With diffseg protocols: of the boundary F1, 2px (default) or 0.75%.")
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With mmfr protocols: JSON lines that keep the answers, or hold them all."),
+    ] = None,
+    unparsed: Annotated[
+        str | None, typer.Option(help="With mmfr protocols: answers without a verdict are wrong (default) or drop.")
+    ] = None,
+    embedder: Annotated[
+        str | None, typer.Option(help="With mmfr-reasoning: text encoder of CSS, a folder or a Hub id.")
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="train, validation or test; with diffseg protocols also all.")
@@ -86,9 +98,11 @@ def evaluate(
 ) -> None:
     """Measure how well a checkpoint finds forged images and forged pixels, under a stated rule."""
     from forgescope.analyze import Analyzer
+    from forgescope.cli.evaluate_reasoning import run_reasoning
     from forgescope.evaluation.edit_protocol import EditProtocol
     from forgescope.evaluation.perturbations import parse_perturbations
     from forgescope.evaluation.protocols import find_protocol
+    from forgescope.evaluation.reasoning_protocol import ReasoningProtocol
     from forgescope.evaluation_data import find_test_files
     from forgescope.evaluation_runs import evaluate_folder, evaluate_protocol
     from forgescope.protocol_data import draw_test_images
@@ -107,20 +121,31 @@ def evaluate(
     draws: dict[str, Any] = {"seed": seed, "resamples": resamples}
     folders: dict[str, Any] = {"split": split, "real": real, "variant": variant, "bases": bases}
     of_edits: dict[str, Any] = {"against": against, "fake_class": fake_class, "tolerance": tolerance}
+    of_answers: dict[str, Any] = {"answers": answers, "unparsed": unparsed, "embedder": embedder}
     of_folders = {"by": by, "preset": preset, "calibrate": calibrate, "save": save or None, **changes}
     table = None if protocol is None else find_protocol(protocol)
+    if isinstance(table, ReasoningProtocol):
+        _refuse({**folders, **of_edits, **of_folders, "perturb": perturb}, f"with {table.name}")
+        draws |= {"per_class": per_class}
+        run = run_reasoning(table, data, model, settings, json_file=json_file, plot=plot, **of_answers, **draws)
+        asked = f"answers: {answers}" if model is None else f"model: {model}"
+        _report(run, [asked, f"data: {data}", *run.notes], json_file, markdown, plot, protocol)
+        return _name_skipped(run.results)
+    if model is None:
+        raise ValueError("MODEL is missing: name a checkpoint; only the mmfr protocols can do without, with --answers")
     if isinstance(table, EditProtocol):
-        _refuse(of_folders, f"with {table.name}")
+        _refuse({**of_folders, **of_answers}, f"with {table.name}")
         folders |= {"corpus": data}
         run = _run_edits(table, model, folders, settings, per_class=per_class, perturb=perturb, **of_edits, **draws)
     elif table is not None:
-        unused: dict[str, Any] = {"split": split, "variant": variant, "bases": bases, **of_edits}
+        unused: dict[str, Any] = {"split": split, "variant": variant, "bases": bases, **of_edits, **of_answers}
         _refuse({**unused, **of_folders}, f"with {table.name}")
         perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
         images = draw_test_images(table, data, real, per_class, seed)
         run = evaluate_protocol(Analyzer(model, **settings), table, images, perturbations, **draws)
     else:
-        unused = {"real": real, "per_class": per_class, "variant": variant, "bases": bases, **of_edits}
+        unused = {"real": real, "per_class": per_class, "variant": variant, "bases": bases}
+        unused |= {**of_edits, **of_answers}
         _refuse(unused, "without --protocol")
         name, rules = _choose_rules(preset, changes)
         perturbations = parse_perturbations(perturb or UNPERTURBED)
