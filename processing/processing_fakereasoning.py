@@ -6,12 +6,11 @@ paper; they are those of LLaVA-1.5, which it starts from, as its published code 
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from tokenizers import AddedToken, pre_tokenizers
 from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import ImageInput
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
@@ -20,30 +19,13 @@ from transformers.processing_utils import ProcessorMixin
 from .chain_of_thought import QUESTION, ChainOfThought, find_stages, parse_chain_of_thought
 from .conversation_prompts import IMAGE_TOKEN, conversation, conversation_template, image_question, jinja_template
 from .image_conversion import to_upright_rgb
+from .llava_tokenizer import prepare_tokenizer
+from .verdict_tokens import VerdictIds, verdict_ids_of
 
 # input of CLIP ViT-L/14-336, pixels
 IMAGE_SIZE = 336
 # label of tokens that are not learnt
 IGNORED = -100
-# what is said of both kinds of images, alike up to the last word
-CONCLUSION = "<CONCLUSION> This image is {label}"
-CONCLUSION_TAG = "<CONCLUSION>"
-
-
-class VerdictIds(NamedTuple):
-    """Token ids with which the probability mapper finds the conclusion and reads it (Eq. 6 to 8).
-
-    Attributes:
-        conclusion_pattern_ids: `CONCLUSION> This image is`; without `<`, which merges with what stands before it.
-        conclusion_tag_ids: `CONCLUSION>`.
-        real_token_id: `real` after the pattern.
-        fake_token_id: `fake` after the pattern.
-    """
-
-    conclusion_pattern_ids: tuple[int, ...]
-    conclusion_tag_ids: tuple[int, ...]
-    real_token_id: int
-    fake_token_id: int
 
 
 class FakeReasoningProcessor(ProcessorMixin):
@@ -241,16 +223,8 @@ class FakeReasoningProcessor(ProcessorMixin):
         return [parse_chain_of_thought(text, strict) for text in texts]
 
     def verdict_ids(self) -> VerdictIds:
-        """Ids of the conclusion as this tokenizer writes it (Eq. 6 to 8).
-
-        Raises:
-            ValueError: a tokenizer that does not write "real" and "fake" as one token each.
-        """
-        real, fake = (self._ids(CONCLUSION.format(label=label)) for label in ("real", "fake"))
-        if len(real) != len(fake) or real[:-1] != fake[:-1]:
-            raise ValueError(f"expected a tokenizer with one token for real and one for fake, got {real} and {fake}")
-        tag = self._ids(CONCLUSION_TAG)
-        return VerdictIds(tuple(real[1:-1]), tuple(tag[1:]), real[-1], fake[-1])
+        """Ids of the conclusion as this tokenizer writes it (Eq. 6 to 8), see `verdict_ids_of`."""
+        return verdict_ids_of(self.tokenizer)
 
     def check_verdict_ids(self, config: Any) -> None:
         """Check that a model looks for the conclusion, and for images, by the ids of this tokenizer.
@@ -271,9 +245,6 @@ class FakeReasoningProcessor(ProcessorMixin):
                 "processor.verdict_ids() and processor.image_token_id"
             )
 
-    def _ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
-
     def _patches(self, pixel_values: Any) -> int:
         height, width = pixel_values.shape[-2:]
         return (height // self.patch_size) * (width // self.patch_size)
@@ -287,30 +258,6 @@ class FakeReasoningProcessor(ProcessorMixin):
                 f"max_length cuts off tokens of the image, which has {text[0].count(self.image_token)} of them: raise "
                 "max_length or switch truncation off"
             ) from error
-
-
-def prepare_tokenizer(tokenizer: Any, image_token: str = IMAGE_TOKEN) -> None:
-    """Make a Llama tokenizer write what LLaVA-1.5 was trained with; it is changed in place.
-
-    It begins every text with `<s>`, and the text after an added token with a blank ("legacy"), which transformers
-    forgets when it saves a tokenizer. It has the token `<image>`, and pads with `<unk>`, on the left.
-
-    Args:
-        tokenizer: tokenizer of a Llama model, however it was loaded.
-        image_token: added where the vocabulary lacks it.
-    """
-    if image_token not in tokenizer.get_vocab():
-        tokenizer.add_tokens([AddedToken(image_token, special=True, normalized=False)], special_tokens=True)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.unk_token
-    tokenizer.padding_side = "left"
-    if tokenizer("a")["input_ids"][0] != tokenizer.bos_token_id:
-        tokenizer.add_bos_token = True
-    tokenizer.legacy = True
-    tokenizer.init_kwargs["legacy"] = True
-    metaspace = tokenizer.backend_tokenizer.pre_tokenizer
-    if isinstance(metaspace, pre_tokenizers.Metaspace):
-        metaspace.prepend_scheme = "always"
 
 
 def _upright(images: Any) -> Any:
@@ -349,4 +296,4 @@ def _stage_ends(answers: list[str], stage: str) -> tuple[torch.Tensor, torch.Ten
     return places[:, :1], places[:, 1:]
 
 
-__all__ = ["FakeReasoningProcessor", "VerdictIds", "prepare_tokenizer"]
+__all__ = ["FakeReasoningProcessor"]

@@ -1,13 +1,21 @@
 """FakeReasoningProcessor: equal to the published code, before and after it is saved; images, prompts, answers."""
 
 import copy
+import string
 
 import numpy as np
 import pytest
 import torch
 from llama_tokenizer import fakereasoning_processor, llama_tokenizer
 from PIL import Image
-from transformers import AutoTokenizer, LlavaConfig, LlavaForConditionalGeneration, pipeline
+from transformers import (
+    AutoProcessor,
+    AutoTokenizer,
+    LlamaTokenizer,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    pipeline,
+)
 
 from forgescope.modeling.configuration_fakereasoning import FakeReasoningConfig
 from forgescope.processing.chain_of_thought import QUESTION, build_chain_of_thought
@@ -315,6 +323,21 @@ def test_a_configuration_must_have_the_ids_of_the_tokenizer(built):
     other.conclusion_tag_ids = [1, 2]
     with pytest.raises(ValueError, match=r"it has conclusion_tag_ids \(1, 2\) instead of \(.*\), fake_token_id 7"):
         built.check_verdict_ids(other)
+
+
+def test_words_of_several_tokens_are_refused():
+    tokens = {token: number for number, token in enumerate(("<unk>", "<s>", "</s>", "▁", *string.printable))}
+    letters = LlamaTokenizer(vocab=tokens, merges=[], legacy=True, add_bos_token=True)
+    with pytest.raises(ValueError, match="expected a tokenizer with one token for real and one for fake, got"):
+        FakeReasoningProcessor(tokenizer=letters).verdict_ids()
+
+
+def test_auto_processor_knows_it(built, photo, tmp_path):
+    built.save_pretrained(tmp_path)
+    auto = AutoProcessor.from_pretrained(tmp_path)
+    assert isinstance(auto, FakeReasoningProcessor)
+    for name, value in built.training_inputs(photo, ANSWER, forgery_labels=[1]).items():
+        assert torch.equal(auto.training_inputs(photo, ANSWER, forgery_labels=[1])[name], value)
 
 
 def test_settings_are_kept(tmp_path):
