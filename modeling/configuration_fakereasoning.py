@@ -86,8 +86,8 @@ class FakeReasoningConfig(PreTrainedConfig):
             the start.
         contrastive_text_source (`"embeddings"` or `"hidden"`, *optional*, defaults to `"embeddings"`):
             What F_a is: entries of the embedding table (section 4.1), or the language model's last hidden states.
-        save_contrastive_queue (`bool`, *optional*, defaults to `False`):
-            Whether checkpoints hold the queues; without them training resumes with empty ones.
+        save_contrastive_queue (`bool`, *optional*, defaults to `True`):
+            Whether checkpoints hold the queues, 42 MB at this size; without them training resumes with empty ones.
         forged_threshold, authentic_threshold (`float`, *optional*, defaults to 0.5):
             Fake probability from which an image is called fake and below which it is called real.
         false_alarm_rate (`float`, *optional*):
@@ -149,7 +149,7 @@ class FakeReasoningConfig(PreTrainedConfig):
     contrastive_normalize: bool = True
     contrastive_pool: Literal["batch_and_queue", "queue"] = "batch_and_queue"
     contrastive_text_source: Literal["embeddings", "hidden"] = "embeddings"
-    save_contrastive_queue: bool = False
+    save_contrastive_queue: bool = True
     forged_threshold: float = 0.5
     authentic_threshold: float = 0.5
     false_alarm_rate: float | None = None

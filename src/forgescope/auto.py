@@ -12,6 +12,7 @@ from transformers import (
     AutoImageProcessor,
     AutoModel,
     AutoModelForImageClassification,
+    AutoModelForImageTextToText,
     AutoModelForSemanticSegmentation,
     AutoProcessor,
     PreTrainedConfig,
@@ -21,12 +22,15 @@ from transformers import (
 from transformers.image_processing_utils import ImageProcessingMixin
 
 from forgescope.modeling.configuration_diffseg import DiffSegConfig
+from forgescope.modeling.configuration_fakereasoning import FakeReasoningConfig
 from forgescope.modeling.configuration_gamma import GammaConfig
 from forgescope.modeling.configuration_iclnet import ICLNetConfig
 from forgescope.modeling.modeling_diffseg import DiffSegForEditSegmentation
+from forgescope.modeling.modeling_fakereasoning import FakeReasoningForConditionalGeneration
 from forgescope.modeling.modeling_gamma import GammaForDetection, GammaModel
 from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation, ICLNetModel
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
+from forgescope.processing.processing_fakereasoning import FakeReasoningProcessor
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,14 @@ MODELS: dict[str, ModelFamily] = {
         task_auto_class=AutoModelForSemanticSegmentation,
         processor=ForgeryImageProcessor,
         pipeline_tag="image-segmentation",
+    ),
+    "fakereasoning": ModelFamily(
+        config=FakeReasoningConfig,
+        task_model=FakeReasoningForConditionalGeneration,
+        base_model=None,
+        task_auto_class=AutoModelForImageTextToText,
+        processor=FakeReasoningProcessor,
+        pipeline_tag="image-text-to-text",
     ),
 }
 

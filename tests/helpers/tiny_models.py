@@ -15,11 +15,33 @@ TINY_ENCODER = {
     "sr_ratios": (4, 2, 1, 1),
     "drop_path_rate": 0.0,
 }
+TINY_CLIP = {
+    "model_type": "clip_vision_model",
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "image_size": 28,
+    "patch_size": 14,
+}
+TINY_LLAMA = {
+    "model_type": "llama",
+    "vocab_size": 32000,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 2048,
+    "pad_token_id": 0,
+}
+# models whose inputs are an image and a prompt
+TEXT_MODELS = ("fakereasoning",)
 # A model that is new in the table needs an entry here; the tests of every model then run over it.
 TINY_SETTINGS: dict[str, dict[str, Any]] = {
     "iclnet": {"encoder_config": TINY_ENCODER, "head_hidden_sizes": (16, 16, 8, 8)},
     "gamma": {"encoder_config": TINY_ENCODER, "decoder_hidden_size": 24, "num_attention_heads": 3},
     "diffseg": {"encoder_config": TINY_ENCODER, "decoder_hidden_size": 16},
+    "fakereasoning": {"vision_config": TINY_CLIP, "text_config": TINY_LLAMA},
 }
 
 
@@ -49,8 +71,40 @@ def drawn(model: nn.Module) -> nn.Module:
     return model
 
 
+def tiny_processor(model_type: str) -> Any:
+    """The processor of a tiny model: photographs become 64 x 64 pixels, or 28 x 28 for a model that writes texts."""
+    if model_type in TEXT_MODELS:
+        from llama_tokenizer import fakereasoning_processor  # not every test has a second to wait for it
+
+        return fakereasoning_processor(image_size=TINY_CLIP["image_size"])
+    settings = {"do_resize": False, "smallest_edge": 64} if model_type == "gamma" else {}
+    return MODELS[model_type].processor(size={"height": 64, "width": 64}, **settings)
+
+
+def tiny_inputs(model_type: str) -> dict[str, torch.Tensor]:
+    """Inputs of two images: (2, 3, 64, 64) pixels, or 28 x 28 pixels with a prompt for a model that writes texts."""
+    size = TINY_CLIP["image_size"] if model_type in TEXT_MODELS else 64
+    pixels = {"pixel_values": torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))}
+    if model_type not in TEXT_MODELS:
+        return pixels
+    image = [tiny_config(model_type).image_token_id] * (size // TINY_CLIP["patch_size"]) ** 2
+    ids = torch.tensor([[1, 700, *image, 800, 801, 802, 803, 2], [1, 700, *image, 900, 901, 902, 903, 2]])
+    return pixels | {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
 def tiny_targets(model_type: str) -> dict[str, torch.Tensor]:
-    """Targets of two images of 64 x 64 pixels, as the model's `forward` takes them: a square in each mask."""
+    """Targets of the two images, as the model's `forward` takes them: a square in each mask, or a text."""
+    if model_type in TEXT_MODELS:
+        ids = tiny_inputs(model_type)["input_ids"]
+        places = torch.arange(ids.shape[1]).expand_as(ids)
+        image_end = int((ids[0] >= TINY_LLAMA["vocab_size"]).nonzero()[-1])
+        answer = places > image_end + 1
+        return {
+            "labels": ids.masked_fill(~answer, -100),
+            "forgery_labels": torch.tensor([1, 0]),
+            "caption_mask": places == image_end + 2,
+            "reasoning_mask": places == image_end + 3,
+        }
     masks = torch.zeros(2, 16, 16, dtype=torch.long)
     masks[0, 3:9, 2:12] = 1
     masks[1, 8:, 8:] = 1

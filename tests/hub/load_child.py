@@ -26,11 +26,12 @@ sys.meta_path.insert(0, Absent())
 import torch  # noqa: E402
 import transformers  # noqa: E402
 from PIL import Image  # noqa: E402
-from transformers import AutoConfig, AutoImageProcessor, pipeline  # noqa: E402
+from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, pipeline  # noqa: E402
 
 PIPELINES = {
     "AutoModelForSemanticSegmentation": "image-segmentation",
     "AutoModelForImageClassification": "image-classification",
+    "AutoModelForImageTextToText": "image-text-to-text",
 }
 messages = []
 handler = logging.Handler()
@@ -41,19 +42,29 @@ logging.getLogger("transformers").addHandler(handler)
 def load(repository, images, out):
     """Load a repository through every Auto class that it names and through its pipeline; write what comes out."""
     config = AutoConfig.from_pretrained(repository, trust_remote_code=True)
-    processor = AutoImageProcessor.from_pretrained(repository, trust_remote_code=True)
-    inputs = processor(list(images), return_tensors="pt")
+    reads_text = "AutoModelForImageTextToText" in config.auto_map
+    auto_processor = AutoProcessor if reads_text else AutoImageProcessor
+    processor = auto_processor.from_pretrained(repository, trust_remote_code=True)
+    inputs = processor.inference_inputs(list(images)) if reads_text else processor(list(images), return_tensors="pt")
     classes = {"config": type(config).__name__, "processor": type(processor).__name__}
     for name in (one for one in config.auto_map if one.startswith("AutoModel")):
         model = getattr(transformers, name).from_pretrained(repository, trust_remote_code=True)
         classes[name] = type(model).__name__
         with torch.no_grad():
             outputs = model(**inputs)
-        np.savez(out / f"{name}.npz", **{key: value.numpy() for key, value in outputs.items()})
+        tensors = {key: value.numpy() for key, value in outputs.items() if isinstance(value, torch.Tensor)}
+        np.savez(out / f"{name}.npz", **tensors)
     messages.clear()
     (task,) = (PIPELINES[name] for name in classes if name in PIPELINES)
-    entries = pipeline(task, model=repository, trust_remote_code=True)(Image.fromarray(images[0]))
-    found = {one["label"]: np.array(one["mask"] if "mask" in one else one["score"]) for one in entries}
+    run = pipeline(task, model=repository, trust_remote_code=True)
+    if reads_text:
+        parts = [{"type": "image", "image": Image.fromarray(images[0])}, {"type": "text", "text": "Real or fake?"}]
+        chat = [{"role": "user", "content": parts}]
+        (answer,) = run(text=chat, max_new_tokens=3, do_sample=False, return_full_text=False)
+        found = {"text": np.array(answer["generated_text"])}
+    else:
+        entries = run(Image.fromarray(images[0]))
+        found = {one["label"]: np.array(one["mask"] if "mask" in one else one["score"]) for one in entries}
     np.savez(out / "pipeline.npz", **found)
     (out / "loaded.json").write_text(json.dumps({"classes": classes, "messages": messages}))
 

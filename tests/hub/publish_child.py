@@ -44,7 +44,15 @@ statuses = {
 }
 
 import torch  # noqa: E402
-from transformers import AutoImageProcessor, AutoModel, AutoModelForSemanticSegmentation, pipeline  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForSemanticSegmentation,
+    AutoProcessor,
+    pipeline,
+)
+
+from forgescope.auto import MODELS  # noqa: E402
 
 model = AutoModelForSemanticSegmentation.from_pretrained("org/carded")
 processor = AutoImageProcessor.from_pretrained("org/carded")
@@ -57,7 +65,12 @@ classes = {"plain": type(plain).__module__, "pipeline": type(segment.model).__mo
 images = list(np.load(folder / "inputs.npy"))
 for name in ("plain", *checkpoints):
     model = AutoModel.from_pretrained(f"org/{name}")
-    inputs = AutoImageProcessor.from_pretrained(f"org/{name}")(images, return_tensors="pt")
+    if name in MODELS and MODELS[name].processor_auto_class == "AutoProcessor":
+        inputs = AutoProcessor.from_pretrained(f"org/{name}").inference_inputs(images)
+    else:
+        inputs = AutoImageProcessor.from_pretrained(f"org/{name}")(images, return_tensors="pt")
     with torch.no_grad():
-        np.savez(folder / f"{name}.npz", **{key: value.numpy() for key, value in model(**inputs).items()})
+        outputs = model(**inputs)
+    tensors = {key: value.numpy() for key, value in outputs.items() if isinstance(value, torch.Tensor)}
+    np.savez(folder / f"{name}.npz", **tensors)
 (folder / "published.json").write_text(json.dumps({"statuses": statuses, "classes": classes}))

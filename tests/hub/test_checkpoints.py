@@ -4,11 +4,10 @@ import json
 
 import pytest
 from safetensors.torch import load_file, save_file
-from tiny_models import tiny_model
+from tiny_models import tiny_model, tiny_processor
 
 from forgescope.auto import MODELS
 from forgescope.hub import load_checkpoint, resolve_checkpoint, save_with_code
-from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
 FORMS = "expected iclnet-mini, a folder, or a Hub id (organization/name)"
 
@@ -18,6 +17,7 @@ SETTINGS = {
     "iclnet": ("noise_filter", {"head_hidden_sizes": [16, 16, 8, 16]}, "head"),
     "gamma": ("cross_attention", {"decoder_hidden_size": 48}, "classifier"),
     "diffseg": ("task", {"decoder_hidden_size": 48}, "segmenter.decoder"),
+    "fakereasoning": ("contrastive_pool", {"contrastive_queue_size": 8}, "forgery_contrast"),
 }
 
 
@@ -35,7 +35,7 @@ def model(model_type):
 def checkpoint(model, tmp_path):
     folder = tmp_path / "checkpoint"
     model.save_pretrained(folder)
-    ForgeryImageProcessor().save_pretrained(folder)
+    tiny_processor(model.config.model_type).save_pretrained(folder)
     return folder
 
 
@@ -104,7 +104,7 @@ def test_model_types_may_be_narrowed(checkpoint, model_type):
 def test_load(checkpoint, model):
     loaded, processor = load_checkpoint(checkpoint)
     assert type(loaded) is type(model)
-    assert type(processor) is ForgeryImageProcessor
+    assert type(processor) is MODELS[model.config.model_type].processor
     assert not loaded.training
 
 
@@ -149,24 +149,25 @@ def test_no_weights(checkpoint):
         load_checkpoint(checkpoint)
 
 
-def test_no_processor(checkpoint):
-    (checkpoint / "preprocessor_config.json").unlink()
-    with pytest.raises(ValueError, match="has no preprocessor_config.json: save the processor to the same place"):
+def test_no_processor(checkpoint, model_type):
+    name = MODELS[model_type].processor_file
+    (checkpoint / name).unlink()
+    with pytest.raises(ValueError, match=f"has no {name}: save the processor to the same place"):
         load_checkpoint(checkpoint)
 
 
-def test_saving_with_code_leaves_the_objects_alone(model, tmp_path):
-    processor = ForgeryImageProcessor()
+def test_saving_with_code_leaves_the_objects_alone(model, model_type, tmp_path):
+    processor = tiny_processor(model_type)
     save_with_code(model, processor, tmp_path / "with")
     model.save_pretrained(tmp_path / "plain")
     processor.save_pretrained(tmp_path / "plain")
     assert not list((tmp_path / "plain").glob("*.py"))
     assert "auto_map" not in json.loads((tmp_path / "plain" / "config.json").read_text())
-    assert "auto_map" not in json.loads((tmp_path / "plain" / "preprocessor_config.json").read_text())
+    assert "auto_map" not in json.loads((tmp_path / "plain" / MODELS[model_type].processor_file).read_text())
 
 
-def test_saved_sources_are_those_of_the_package(model, tmp_path, repository):
-    sources = save_with_code(model, ForgeryImageProcessor(), tmp_path)
+def test_saved_sources_are_those_of_the_package(model, model_type, tmp_path, repository):
+    sources = save_with_code(model, tiny_processor(model_type), tmp_path)
     assert {path.name for path in sources} == {path.name for path in tmp_path.glob("*.py")}
     for path in sources:
         twins = [repository / folder / path.name for folder in ("modeling", "processing")]
@@ -177,7 +178,7 @@ def test_a_model_without_head_is_entered_for_automodel_only(model, model_type, t
     family = MODELS[model_type]
     if family.base_model is None:
         pytest.skip("this model has no form without head")
-    save_with_code(family.base_model(model.config), ForgeryImageProcessor(), tmp_path)
+    save_with_code(family.base_model(model.config), tiny_processor(model_type), tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["auto_map"] == {
         "AutoConfig": f"configuration_{model_type}.{family.config.__name__}",
         "AutoModel": f"modeling_{model_type}.{family.base_model.__name__}",

@@ -10,15 +10,12 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from tiny_models import tiny_model
+from tiny_models import TEXT_MODELS, tiny_model, tiny_processor
 
 from forgescope.auto import MODELS
-from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
 HERE = Path(__file__).parent
 TOKEN = "hf_test"
-# how the processor of each checkpoint treats photographs
-PROCESSING = {"iclnet": {}, "gamma": {"do_resize": False, "smallest_edge": 64}, "diffseg": {}}
 every_model = pytest.mark.parametrize("model_type", MODELS)
 CARD = """---
 license: cc-by-4.0
@@ -77,9 +74,8 @@ def published(mini_hub, tmp_path_factory):
     """Folder with the results of both children, and what the first one printed."""
     folder = tmp_path_factory.mktemp("published")
     for name in MODELS:
-        processor = ForgeryImageProcessor(size={"height": 64, "width": 64}, **PROCESSING[name])
         tiny_model(name).save_pretrained(folder / "checkpoints" / name)
-        processor.save_pretrained(folder / "checkpoints" / name)
+        tiny_processor(name).save_pretrained(folder / "checkpoints" / name)
     (folder / "card.md").write_text(CARD, encoding="utf-8")
     (folder / "metrics.json").write_text(json.dumps(ROWS))
     images = np.random.default_rng(0).integers(0, 256, (2, 50, 70, 3), dtype=np.uint8)
@@ -100,7 +96,7 @@ def reference(published, model_type):
     """Model, processor and first image as they are here."""
     folder = published[0] / "checkpoints" / model_type
     model = MODELS[model_type].task_model.from_pretrained(folder)
-    return model, ForgeryImageProcessor.from_pretrained(folder), np.load(published[0] / "inputs.npy")[0]
+    return model, MODELS[model_type].processor.from_pretrained(folder), np.load(published[0] / "inputs.npy")[0]
 
 
 def card_of(mini_hub, repo_id):
@@ -138,7 +134,8 @@ def test_errors_are_one_line(published, mini_hub, message):
 def test_repository_without_forgescope_has_all_code(published, mini_hub, model_type):
     files, family = mini_hub.files(f"org/{model_type}"), MODELS[model_type]
     sources = {name for name in files if name.endswith(".py")}
-    expected = {f"configuration_{model_type}.py", f"modeling_{model_type}.py", "image_processing_forgery.py"}
+    processor_file = family.processor.__module__.rpartition(".")[2]
+    expected = {f"configuration_{model_type}.py", f"modeling_{model_type}.py", f"{processor_file}.py"}
     assert expected <= sources
     model_class = f"modeling_{model_type}.{family.task_model.__name__}"
     assert json.loads(files["config.json"])["auto_map"] == {
@@ -146,8 +143,8 @@ def test_repository_without_forgescope_has_all_code(published, mini_hub, model_t
         "AutoModel": model_class,
         family.task_auto_class.__name__: model_class,
     }
-    assert json.loads(files["preprocessor_config.json"])["auto_map"] == {
-        "AutoImageProcessor": "image_processing_forgery.ForgeryImageProcessor"
+    assert json.loads(files[family.processor_file])["auto_map"] == {
+        family.processor_auto_class: f"{processor_file}.{family.processor.__name__}"
     }
 
 
@@ -157,7 +154,7 @@ def test_classes_of_the_remote_code(published, model_type):
     assert (published[0] / "forgescope-is-absent").exists()
     assert loaded(published, model_type)["classes"] == {
         "config": family.config.__name__,
-        "processor": "ForgeryImageProcessor",
+        "processor": family.processor.__name__,
         "AutoModel": family.task_model.__name__,
         family.task_auto_class.__name__: family.task_model.__name__,
     }
@@ -201,6 +198,16 @@ def test_stock_pipeline_gives_the_verdict(published):
         "fake": pytest.approx(fake, rel=1e-5),
         "real": pytest.approx(1 - fake, rel=1e-5),
     }
+
+
+@pytest.mark.parametrize("model_type", TEXT_MODELS)
+def test_stock_pipeline_gives_a_text(published, model_type):
+    model, processor, image = reference(published, model_type)
+    prompt = processor.inference_inputs([image], question="Real or fake?")
+    prompt = {name: prompt[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+    ids = model.generate(**prompt, max_new_tokens=3, do_sample=False)[0, prompt["input_ids"].shape[1] :]
+    text = str(np.load(published[0] / model_type / "pipeline.npz")["text"])
+    assert text == processor.tokenizer.decode(ids, skip_special_tokens=True)
 
 
 @every_model

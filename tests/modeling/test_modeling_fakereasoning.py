@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_models import TINY_SETTINGS, drawn
+from tiny_models import TINY_CLIP, TINY_LLAMA, drawn
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from forgescope.modeling.configuration_fakereasoning import FakeReasoningConfig
@@ -15,8 +15,14 @@ IMAGE_TOKENS = 4
 
 
 def model_of(**settings):
-    tokens = {"conclusion_pattern_ids": PATTERN, "conclusion_tag_ids": TAG, "real_token_id": REAL}
-    config = FakeReasoningConfig(**TINY_SETTINGS["fakereasoning"] | tokens | {"fake_token_id": FAKE} | settings)
+    given = {
+        "conclusion_pattern_ids": PATTERN,
+        "conclusion_tag_ids": TAG,
+        "real_token_id": REAL,
+        "fake_token_id": FAKE,
+    }
+    given |= {"vision_config": TINY_CLIP, "text_config": TINY_LLAMA | {"vocab_size": 100}, "image_token_id": 100}
+    config = FakeReasoningConfig(**given | settings)
     torch.manual_seed(0)
     return drawn(FakeReasoningForConditionalGeneration(config).eval())
 
@@ -190,11 +196,10 @@ def test_another_number_of_image_tokens_is_refused(batch, change):
 
 @pytest.mark.parametrize("legacy_names", [False, True])
 def test_from_llava(batch, tmp_path, legacy_names):
-    settings = TINY_SETTINGS["fakereasoning"]
     torch.manual_seed(0)
     config = LlavaConfig(
-        vision_config=settings["vision_config"],
-        text_config=settings["text_config"] | {"vocab_size": 110},  # as llava-hf: the image token is in the table
+        vision_config=TINY_CLIP,
+        text_config=TINY_LLAMA | {"vocab_size": 110},  # as llava-hf: the image token is in the table
         image_token_index=100,
         vision_feature_layer=-2,
     )
