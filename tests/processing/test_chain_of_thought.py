@@ -32,21 +32,23 @@ def test_what_is_written_is_read_back(label, wording):
     assert read.conclusion.endswith(f"his image is {label}.")
 
 
-def test_the_text_has_the_form_of_the_fixture(fakereasoning_parity):
-    for record in fakereasoning_parity["data"]["records"]:
+def test_the_published_answers_are_read(fakereasoning_parity):
+    data = fakereasoning_parity["data"]
+    for record, label in zip(data["records"], data["forgery_labels"].tolist(), strict=True):
         answer = record["conversations"][1]["value"]
         read = parse_chain_of_thought(answer)
-        assert read.problems == []
-        texts = (read.summary, read.caption, read.reasoning, read.conclusion)
-        written = "\n\n".join(f"<{stage}> {text} </{stage}>" for stage, text in zip(STAGES, texts, strict=True))
-        assert written == answer
+        assert read.label == ("real", "fake")[label]
+        for span in find_stages(answer):
+            assert answer[span.start : span.end] == getattr(read, span.stage.lower())
 
 
-def test_prompts_are_those_of_the_published_code(fakereasoning_parity):
-    data = fakereasoning_parity["data"]
-    question = data["records"][0]["conversations"][0]["value"]
-    assert conversation("vicuna_v1", image_question(question)) == data["train_prompt_v1"]
-    assert conversation("llava_v1", image_question(question)) == data["infer_prompt_llava_v1"]
+@pytest.mark.parametrize(
+    ("template", "name"), [("vicuna_v1", "train_prompt_v1"), ("llava_v1", "infer_prompt_llava_v1")]
+)
+def test_prompts_are_those_of_the_published_code(template, name, fakereasoning_parity):
+    prompt = fakereasoning_parity["data"][name]
+    question = prompt[prompt.index("<image>") : prompt.index(" ASSISTANT:")]
+    assert conversation(template, image_question(question)) == prompt
 
 
 def test_the_image_comes_first_wherever_it_stood():

@@ -94,9 +94,11 @@ def test_training_inputs_are_those_of_the_published_code(processor, fakereasonin
 
 def test_prompts_are_those_of_the_published_code(processor, fakereasoning_parity):
     data = fakereasoning_parity["data"]
-    images, questions, _ = published(data)
-    assert processor.prompts(images[:1], questions[:1]) == [data["infer_prompt_llava_v1"]]
-    ids = processor.inference_inputs(images[0], questions[0])["input_ids"][0].tolist()
+    images, _, _ = published(data)
+    prompt = data["infer_prompt_llava_v1"]
+    question = prompt[prompt.index("<image>") : prompt.index(" ASSISTANT:")]
+    assert processor.prompts(images[:1], [question]) == [prompt]
+    ids = processor.inference_inputs(images[0], question)["input_ids"][0].tolist()
     assert ids == expanded(data["infer_ids_llava_v1"], data["image_sentinel"], processor.image_token_id)
 
 
