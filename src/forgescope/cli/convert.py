@@ -1,0 +1,67 @@
+"""`forgescope convert`: turn authors' checkpoints into ours."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from forgescope.convert import ConversionReport
+
+app = typer.Typer(help="Turn checkpoints in their authors' layout into ours.", no_args_is_help=True)
+
+
+@app.callback()
+def convert() -> None:
+    """Turn checkpoints in their authors' layout into ours."""
+
+
+@app.command()
+def fakereasoning(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SRC",
+            help="Folder: LLaVA-1.5 or MoF in the authors' layout, a LoRA run with adapter_config.json and "
+            "non_lora_trainables.bin, or the published FakeReasoning.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder to write.")],
+    clip: Annotated[Path | None, typer.Option(help="Folder of CLIP, where SRC does not have it.")] = None,
+    dino: Annotated[Path | None, typer.Option(help="DINOv2: the authors' .pth file, or a folder.")] = None,
+    base: Annotated[Path | None, typer.Option(help="Folder of the model that a LoRA run started from.")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Folder of the tokenizer, where neither SRC nor the base model has it.")
+    ] = None,
+    new_fusion: Annotated[
+        bool, typer.Option("--new-fusion", help="Initialise the fusion that a base model lacks, to train it.")
+    ] = False,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32, bfloat16 or float16.", show_default="that of SRC"),
+    ] = None,
+) -> None:
+    """Convert FakeReasoning, or a LLaVA-1.5 to train it from; every tensor is accounted for."""
+    from forgescope.convert_fakereasoning import convert_fakereasoning
+
+    report = convert_fakereasoning(source, out, clip, dino, base, tokenizer, new_fusion, dtype)
+    print_report(report, out)
+
+
+def print_report(report: "ConversionReport", out: Path) -> None:
+    """Print what became of the tensors, equal lines counted together."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from forgescope.convert import REPORT_FILE
+
+    table = Table()
+    for name in ("", "from", "tensors", "part, or reason"):
+        table.add_column(name, overflow="fold", justify="right" if name == "tensors" else "left")
+    for cells in report.table():
+        table.add_row(*(Text(cell) for cell in cells))
+    Console().print(table)
+    typer.echo(f"written to {out}; every tensor is named in {out / REPORT_FILE}")
+    for note in report.notes:
+        typer.echo(f"note: {note}", err=True)
