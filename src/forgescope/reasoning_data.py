@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from forgescope.datasets_scripts.corpus import CorpusBuilder
 from forgescope.datasets_scripts.features import LABEL_NAMES
 from forgescope.datasets_scripts.load import corpus_builder
 from forgescope.datasets_scripts.mmfr import plain_generator
@@ -43,6 +44,7 @@ class AnnotatedImages:
     Args:
         protocol: the protocol.
         data: folder of the corpus.
+        builder: its reader, which has listed the files.
         items: the images, in the order of the corpus.
         skipped: annotated images that are damaged.
         notes: what was met in the corpus, a sentence for each kind.
@@ -50,6 +52,7 @@ class AnnotatedImages:
 
     protocol: ReasoningProtocol
     data: Path
+    builder: CorpusBuilder
     items: list[AnnotatedImage]
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -57,7 +60,7 @@ class AnnotatedImages:
     def read(self, ids: set[str]) -> Iterator[tuple[str, Image.Image | Skipped]]:
         """Read images by their ids, in the order of the corpus."""
         left = set(ids)
-        for row in _rows(self.protocol, self.data, Notes()):
+        for row in _rows(self.builder, self.protocol, self.data, Notes()):
             if row["id"] in left:
                 left.remove(row["id"])
                 example = stored_example(row["image"], row["id"], row["source"], row["label"])
@@ -91,8 +94,9 @@ def draw_annotated_images(
         ValueError: it has no image of the protocol's subsets.
     """
     notes = Notes()
+    builder = corpus_builder(protocol.corpus, data, protocol.config, hash_files=False, **protocol.options)
     items: dict[str, AnnotatedImage] = {}
-    for row in _rows(protocol, data, notes):
+    for row in _rows(builder, protocol, data, notes):
         label, reference = LABEL_NAMES.index(row["label"]), attribute_text(row["reasoning"])
         items.setdefault(row["id"], AnnotatedImage(row["id"], row["source"], label, reference))
     if not items:
@@ -108,12 +112,13 @@ def draw_annotated_images(
         for name in names
     ]
     remarks = [f"{kind}: {count}" for kind, count in notes.counts.items()]
-    return AnnotatedImages(protocol, data, [item for item in items.values() if item.id in drawn], skipped, remarks)
+    return AnnotatedImages(
+        protocol, data, builder, [item for item in items.values() if item.id in drawn], skipped, remarks
+    )
 
 
-def _rows(protocol: ReasoningProtocol, data: Path, notes: Notes) -> Iterator[dict[str, Any]]:
+def _rows(builder: CorpusBuilder, protocol: ReasoningProtocol, data: Path, notes: Notes) -> Iterator[dict[str, Any]]:
     """Rows of the protocol's subsets, `source` named as the protocol names it."""
-    builder = corpus_builder(protocol.corpus, data, protocol.config, hash_files=False, **protocol.options)
     for piece in split_pieces(builder, protocol.name, protocol.split, data, notes):
         for row in builder.rows(piece, notes):
             source = plain_generator(row["source"])

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import mmfr_layout
 import numpy as np
@@ -141,24 +142,25 @@ class Diviner:
         return [mmfr_layout.answer("fake" if value > 127 else "real", 1) for value in found]
 
 
-def measured(mmfr, protocol, file, answerer, **changes):
-    images = draw_annotated_images(find_protocol(protocol), mmfr, **changes)
+def measured(mmfr, protocol, file, answerer, rounds=None, **changes):
+    table = find_protocol(protocol)
+    images = draw_annotated_images(replace(table, rounds=rounds or table.rounds), mmfr, **changes)
     return evaluate_reasoning(images, file, answerer, model="diviner", seed=0, resamples=0)
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(mmfr, tmp_path):
-    whole = measured(mmfr, "mmfr-consistency", tmp_path / "whole.jsonl", Diviner())
+    whole = measured(mmfr, "mmfr-consistency", tmp_path / "whole.jsonl", Diviner(), 4)
     lines = (tmp_path / "whole.jsonl").read_bytes().splitlines(keepends=True)
-    assert len(lines) == 10 * 40
-    assert {row.setting for row in whole.rows} == {*(f"round {number}" for number in range(10)), "mean of rounds"}
+    assert len(lines) == 4 * 40
+    assert {row.setting for row in whole.rows} == {*(f"round {number}" for number in range(4)), "mean of rounds"}
     # seeds differ from set to set and from round to round
     diviner = Diviner()
     # killed in the middle of a set of images, and of a line
     (tmp_path / "half.jsonl").write_bytes(b"".join(lines[:57]) + lines[57][:30])
-    again = measured(mmfr, "mmfr-consistency", tmp_path / "half.jsonl", diviner)
+    again = measured(mmfr, "mmfr-consistency", tmp_path / "half.jsonl", diviner, 4)
     assert (tmp_path / "half.jsonl").read_bytes() == b"".join(lines)
     assert again.rows == whole.rows
-    assert len(diviner.asked) == len({seed for *_, seed in diviner.asked}) == 10 * 3 - 4
+    assert len(diviner.asked) == len({seed for *_, seed in diviner.asked}) == 4 * 3 - 4
     assert {temperature for _, temperature, _ in diviner.asked} == {0.2}
     fluctuation = next(
         row for row in whole.rows if row.metric == "image_verdict_changes" and row.setting == "mean of rounds"
@@ -166,9 +168,9 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(mmfr, tmp_path):
     assert 0 < fluctuation.value < 1
     # everything is there: nothing is asked, and the file alone gives the same numbers
     finished = Diviner()
-    assert measured(mmfr, "mmfr-consistency", tmp_path / "half.jsonl", finished).rows == whole.rows
+    assert measured(mmfr, "mmfr-consistency", tmp_path / "half.jsonl", finished, 4).rows == whole.rows
     assert finished.asked == []
-    assert measured(mmfr, "mmfr-consistency", tmp_path / "half.jsonl", None).rows == whole.rows
+    assert measured(mmfr, "mmfr-consistency", tmp_path / "half.jsonl", None, 4).rows == whole.rows
     with pytest.raises(ValueError, match="is of the model 'diviner' and seed 0, this run of 'other' and 0: choose"):
         ask(
             finished,
@@ -185,12 +187,12 @@ def test_temperatures_from_tar_parts(tmp_path):
     write_parts(tmp_path / "parts", files, 3)
     write_tree(tmp_path / "tree", files)
     found = [
-        measured(tmp_path / name, "mmfr-temperature", tmp_path / f"{name}.jsonl", Diviner(), per_class=1)
+        measured(tmp_path / name, "mmfr-temperature", tmp_path / f"{name}.jsonl", Diviner(), rounds=2, per_class=1)
         for name in ("parts", "tree")
     ]
     assert found[0].rows == found[1].rows
     assert (tmp_path / "parts.jsonl").read_text() == (tmp_path / "tree.jsonl").read_text()
-    assert len((tmp_path / "tree.jsonl").read_text().splitlines()) == 6 * 10 * 4
+    assert len((tmp_path / "tree.jsonl").read_text().splitlines()) == 6 * 2 * 4
     assert {row.setting for row in found[0].rows} == {f"temperature 0.{tenth}" for tenth in range(1, 7)}
     assert "not measured, so that there is no average: guided, stablediffusion" in " ".join(found[0].notes)
     assert "average" not in {row.source for row in found[0].rows}
