@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import huggingface_hub
 from huggingface_hub import HfApi
@@ -32,7 +32,7 @@ EMBEDDED_CHECKPOINTS = ("iclnet-mini",)
 CHECKPOINT_FORMS = f"{', '.join(EMBEDDED_CHECKPOINTS)}, a folder, or a Hub id (organization/name)"
 CONFIG_FILE = "config.json"
 
-Processor = ImageProcessingMixin | ProcessorMixin
+Processor: TypeAlias = "ImageProcessingMixin | ProcessorMixin"
 
 
 def resolve_checkpoint(name_or_path: str | os.PathLike | None = None, model_types: Collection[str] = ()) -> str:

@@ -34,6 +34,27 @@ TINY_LLAMA = {
     "max_position_embeddings": 2048,
     "pad_token_id": 0,
 }
+TINY_SAM = {
+    "vision_config": {
+        "hidden_size": 16,
+        "output_channels": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 64,
+        "global_attn_indexes": (1,),
+        "window_size": 2,
+        "num_pos_feats": 8,
+        "initializer_range": 0.02,
+    },
+    "prompt_encoder_config": {"hidden_size": 16, "image_size": 64},
+    "mask_decoder_config": {
+        "hidden_size": 16,
+        "mlp_dim": 32,
+        "num_attention_heads": 2,
+        "iou_head_hidden_dim": 16,
+        "layer_norm_eps": 1e-5,
+    },
+}
 # models whose inputs are an image and a prompt
 TEXT_MODELS = ("fakereasoning",)
 # A model that is new in the table needs an entry here; the tests of every model then run over it.
