@@ -38,6 +38,7 @@ class Recipe:
         early_stopping: When to stop, likewise.
         optimizer: What the optimizer has beyond `training`, likewise.
         start: How weights that are not loaded begin, likewise.
+        tuning: Which parts of a large model are trained, likewise.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Recipe:
     early_stopping: Any = None
     optimizer: Any = None
     start: Any = None
+    tuning: Any = None
 
 
 def available_recipes() -> list[str]:

@@ -63,6 +63,27 @@ def edit_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def fakereasoning_tokenizer(tmp_path_factory):
+    """Folder of a small Llama tokenizer for the answers of `answer_folder`."""
+    from fakereasoning_runs import save_tokenizer
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    save_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def answer_folder(tmp_path_factory):
+    """A folder with splits `train` (8 images) and `validation` (4 images) with answers in four stages."""
+    from fakereasoning_runs import write_answer_folder
+
+    folder = tmp_path_factory.mktemp("answers")
+    write_answer_folder(folder / "train", 8)
+    write_answer_folder(folder / "validation", 4)
+    return folder
+
+
 @pytest.fixture
 def tiny_recipe():
     """A recipe for the tiny network at 64 x 64 pixels with random crops and JPEG."""

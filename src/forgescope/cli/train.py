@@ -131,6 +131,43 @@ def diffseg(
     _report(output, metrics, "pooled pixels, mean IoU of the editors")
 
 
+@app.command("fakereasoning")
+def fakereasoning(
+    data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl (file_name, answer, label), or a corpus.")],
+    output: Annotated[str, typer.Option(help="Folder for checkpoints and the final model.")] = "runs/fakereasoning",
+    recipe: Annotated[
+        str, typer.Option(help="fakereasoning (the paper), fakereasoning-published, fakereasoning-mini, or YAML file.")
+    ] = "fakereasoning",
+    base: Annotated[
+        str | None,
+        typer.Option(help="Start from this: a LLaVA-1.5 (llava-hf/llava-1.5-13b-hf), or a FakeReasoning checkpoint."),
+    ] = None,
+    corpus: Annotated[str | None, typer.Option(help="Read --data as this corpus, such as mmfr.")] = None,
+    ablation: Annotated[
+        str | None, typer.Option(help="A row of the paper's tables 4 to 6, such as table5-lm.")
+    ] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value, e.g. tuning.save=merged; repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the output folder.")] = False,
+) -> None:
+    """Train FakeReasoning and save its adapters, or the whole model, with the processor.
+
+    Several processes: torchrun --nproc_per_node 2 -m forgescope train fakereasoning --data DIR
+    """
+    from forgescope.datasets_scripts.load import load_corpus
+    from forgescope.hub import resolve_checkpoint
+    from forgescope.trainers.answer_folder import load_answer_folder
+    from forgescope.trainers.train_fakereasoning import fakereasoning_recipe, train
+
+    run = fakereasoning_recipe(recipe, override or (), ablation)
+    if base is not None:
+        base = resolve_checkpoint(base, model_types=("fakereasoning", "llava"))
+    splits: Any = load_answer_folder(data) if corpus is None else load_corpus(corpus, data)
+    metrics = train(splits, run, output, base=base, resume=resume)
+    _report(output, metrics, "verdicts on given answers")
+
+
 def _report(output: str, metrics: dict[str, float], rule: str) -> None:
     """Print where a run is and how its model does on the validation images."""
     summary = ", ".join(
