@@ -75,7 +75,8 @@ def write_features(
     full = [batch for batch in found if len(batch[0])]  # of a batch without images the width is not known
     if not full:
         return FolderFeatures(np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32), unreadable)
-    return FolderFeatures(*(np.concatenate(parts) for parts in zip(*full, strict=True)), unreadable)
+    indices, values = (np.concatenate(parts) for parts in zip(*full, strict=True))
+    return FolderFeatures(indices, values, unreadable)
 
 
 def _read(

@@ -90,16 +90,17 @@ def read_judgement(reply: dict[str, Any]) -> Judgement:
     Raises:
         ValueError: another form, or no reason where something is false.
     """
-    criteria = {name: reply.get(name) for name in CRITERIA}
-    for name, value in criteria.items():
-        if not isinstance(value, bool):
+    criteria: dict[str, bool] = {}
+    for name in CRITERIA:
+        if not isinstance(reply.get(name), bool):
             raise ValueError(f'"{name}" must be true or false')
+        criteria[name] = reply[name]
     label = label_of(criteria)
     detail = None if label is Label.ACCEPTABLE else text_of(reply, "reason", LONGEST_REASON)
     return Judgement(label, criteria, detail)
 
 
-def label_of(criteria: Mapping[str, Any]) -> Label:
+def label_of(criteria: Mapping[str, bool]) -> Label:
     """The label of an image: the first criterion, in the paper's order, that is not met."""
     failed = [name for name in CRITERIA if not criteria[name]]
     return Label[failed[0].upper()] if failed else Label.ACCEPTABLE
