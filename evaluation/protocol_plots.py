@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .perturbations import NONE, parse_perturbations
@@ -107,9 +108,7 @@ def _draw_curves(axes: "Axes", rows: list[Row], sources: list[str], perturbation
 
 
 def _only_jpeg(names: list[str]) -> bool:
-    return all(
-        parsed.crop_percent == 0 and parsed.shorter_edge is None for parsed in parse_perturbations(",".join(names))
-    )
+    return all(replace(one, jpeg_quality=None) == NONE for one in parse_perturbations(",".join(names)))
 
 
 def _tick(name: str) -> str:

@@ -190,7 +190,7 @@ def test_a_folder_pair_without_metadata(run, checkpoint, data, tmp_path):
         (["--reduction", "median"], "reduction must be one of image, batch, pooled"),
         (["--threshold", "half"], "--threshold must be a number from 0 to 1, or best"),
         (["--border-ignore", "15"], "--border-ignore must be two odd widths such as 15,11"),
-        (["--perturb", "blur:2"], "expected table2, none, jpeg:80"),
+        (["--perturb", "blur:2"], "blur must have an odd kernel of at least 1 pixel, got 2"),
         (["--save"], "--save needs --calibrate RATE"),
         (["--calibrate", "0.5", "--perturb", "jpeg:80"], "--calibrate needs untouched images"),
         (["--calibrate", "0.01"], "needs at least 100 authentic images, got 4"),

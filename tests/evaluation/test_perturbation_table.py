@@ -1,4 +1,5 @@
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -61,27 +62,88 @@ def test_none_changes_nothing_and_one_pixel_survives_a_crop(photo):
     assert cut.shape == (1, 1)
 
 
+# half of the small kernels that OpenCV keeps in tables, in 256ths
+SMALL_KERNELS = {5: (16, 64, 96), 9: (4, 13, 30, 51, 60)}
+
+
+@pytest.mark.parametrize("kernel", [5, 9, 15])
+def test_blur_is_that_of_a_gaussian_made_from_its_kernel(photo, kernel):
+    image, mask = photo
+    blurred, kept = Perturbation(blur_kernel=kernel).apply(image, mask)
+    assert kept is mask
+    sigma = 0.3 * ((kernel - 1) / 2 - 1) + 0.8
+    weights = np.exp(-((np.arange(kernel) - kernel // 2) ** 2) / (2 * sigma**2))
+    weights /= weights.sum()
+    if kernel in SMALL_KERNELS:
+        half = np.array(SMALL_KERNELS[kernel]) / 256
+        assert np.concatenate([half, half[-2::-1]]) == pytest.approx(weights, abs=0.012)
+        weights = np.concatenate([half, half[-2::-1]])
+    values = np.asarray(image).astype(float)
+    padded = np.pad(values, [(kernel // 2, kernel // 2)] * 2 + [(0, 0)], mode="reflect")
+    slow = sum(
+        weights[row] * weights[column] * padded[row : row + 60, column : column + 80]
+        for row in range(kernel)
+        for column in range(kernel)
+    )
+    assert np.abs(np.asarray(blurred) - slow).max() <= 1
+
+
+@pytest.mark.parametrize("std", [0.1, 0.2, 0.3])
+def test_noise_has_its_standard_deviation_and_depends_on_seed_and_name_alone(photo, std):
+    grey = Image.new("RGB", (200, 150), (128, 128, 128))
+    noise = Perturbation(noise_std=std)
+    noisy = np.asarray(noise.apply(grey, None, seed=1, name="a")[0]) / 255
+    inside = np.clip(np.random.default_rng(0).normal(128 / 255, std, 100_000), 0, 1)
+    assert noisy.std() == pytest.approx(inside.std(), rel=0.02)
+    assert noisy.mean() == pytest.approx(128 / 255, abs=0.005)
+    assert np.abs(noisy[..., 0] - noisy[..., 1]).mean() > std / 2
+    for changed, equal in (((1, "a"), True), ((2, "a"), False), ((1, "b"), False)):
+        again = np.asarray(noise.apply(grey, None, seed=changed[0], name=changed[1])[0]) / 255
+        assert np.array_equal(noisy, again) == equal
+
+
+def test_a_crop_stays_where_it_was_before_there_was_noise(photo):
+    """Places of crops are those of earlier versions."""
+    image, mask = photo
+    cut, _ = Perturbation(crop_percent=30).apply(image, mask, seed=1, name="a.png")
+    random = np.random.default_rng([1, zlib.crc32(b"a.png")])
+    left, top = int(random.integers(80 - 56 + 1)), int(random.integers(60 - 42 + 1))
+    assert cut.tobytes() == image.crop((left, top, left + 56, top + 42)).tobytes()
+
+
 def test_table2_has_the_rows_of_the_paper():
     assert [one.name for one in TABLE2] == list(protocols.TABLE2)
     assert parse_perturbations("table2") == TABLE2
 
 
 def test_names_are_read_back():
-    text = "none,jpeg:80,crop:20,resize:256,jpeg:80+resize:64+crop:20"
+    text = "none,jpeg:80,crop:20,resize:256,noise:0.1,blur:5,jpeg:80+noise:0.25+blur:15+resize:64+crop:20"
     assert ",".join(one.name for one in parse_perturbations(text)) == text
 
 
 @pytest.mark.parametrize(
-    "text", ["", "blur:3", "jpeg", "jpeg:x", "jpeg:80.5", "resize:9.5", "crop:", "table3", "jpeg:80+blur:1"]
+    "text", ["", "blur", "blur:2.5", "noise:", "jpeg:x", "jpeg:80.5", "resize:9.5", "crop:", "table3", "jpeg:80+hue:1"]
 )
 def test_other_names_are_refused(text):
     with pytest.raises(ValueError, match="expected table2, none, jpeg:80, crop:20"):
         parse_perturbations(text)
 
 
-@pytest.mark.parametrize("values", [{"jpeg_quality": 0}, {"crop_percent": 100}, {"shorter_edge": 0}])
+OUT_OF_RANGE = [
+    {"jpeg_quality": 0},
+    {"crop_percent": 100},
+    {"shorter_edge": 0},
+    {"noise_std": 1.5},
+    {"noise_std": -0.1},
+    {"blur_kernel": 4},
+    {"blur_kernel": -1},
+]
+
+
+@pytest.mark.parametrize("values", OUT_OF_RANGE)
 def test_values_out_of_range_are_refused(values):
-    with pytest.raises(ValueError, match="must (be 1 to 100|remove at least 0|leave at least 1)"):
+    expected = "must (be 1 to 100|remove at least 0|leave at least 1|have a standard deviation|have an odd kernel)"
+    with pytest.raises(ValueError, match=expected):
         Perturbation(**values)
 
 
