@@ -184,7 +184,7 @@ def _ask_once(
             texts = answerer.answers(
                 list(readable.values()), temperature=temperature or 0.0, seed=_seed(seed, number, some[0].id)
             )
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError) as error:  # the last: no memory left, among others
             yield from (Skipped(name, str(error)) for name in readable if image_key(name) not in done)
             continue
         for name, text in zip(readable, texts, strict=True):

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from forgescope.evaluation.reasoning_protocol import ReasoningProtocol
 from forgescope.evaluation.reasoning_report import reasoning_tables
 from forgescope.evaluation.reasoning_rows import measured_groups, reasoning_rows
@@ -14,13 +12,9 @@ from forgescope.evaluation.text_scores import TextEmbedder
 from forgescope.processing.chain_of_thought import LABELS, parse_chain_of_thought
 
 from .evaluation_runs import EvaluationRun
-from .hub import load_checkpoint
-from .localize import DTYPES
 from .reasoning_answers import AnswerBook, Answerer, ask, image_key, read_answers
 from .reasoning_data import AnnotatedImages
 
-# Model types whose answers have the four stages.
-ANSWERING = ("fakereasoning",)
 NO_ANSWER = "no answer about it"
 
 
@@ -71,7 +65,9 @@ def evaluate_reasoning(
     first = next(iter(runs.values()))[0]
     named = {one.name for one in skipped}
     skipped += [one for one in _unanswered(images, first) if one.name not in named]
-    notes = [*_notes(images, runs, protocol, per_class), *_notes_on_answers(images, book, unparsed)]
+    precision = getattr(answerer, "precision", None)
+    notes = [f"precision: {precision}"] if precision else []
+    notes += [*_notes(images, runs, protocol, per_class), *_notes_on_answers(images, book, unparsed)]
     if protocol.texts:
         notes.append(_note_on_css(embedder))
     result = EvaluationResult((), skipped=skipped)
@@ -131,26 +127,3 @@ def _note_on_css(embedder: TextEmbedder | None) -> str:
     if embedder is None:
         return "no CSS: name its embeddings by --embedder, such as openai/clip-vit-large-patch14-336"
     return f"CSS: {getattr(embedder, 'description', type(embedder).__name__)}"
-
-
-def load_answerer(
-    checkpoint: str, device: str | None = None, dtype: str = "auto", batch_size: int | None = None
-) -> Answerer:
-    """Load a checkpoint that answers in words.
-
-    Args:
-        checkpoint: folder or Hub id.
-        device: `cpu`, `cuda`, ...; None: a GPU if there is one.
-        dtype: `auto` (float32), `float32` or `bfloat16`.
-        batch_size: images that are answered together; None: the default of `Explainer`.
-
-    Raises:
-        ValueError: no such checkpoint, or one that gives no answers.
-    """
-    if dtype not in DTYPES:
-        raise ValueError(f"expected dtype {', '.join(DTYPES)}, got {dtype!r}")
-    model, processor = load_checkpoint(checkpoint, model_types=ANSWERING, dtype=DTYPES[dtype])
-    from .explain import Explainer
-
-    options = {} if batch_size is None else {"batch_size": batch_size}
-    return Explainer(model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")), processor, **options)

@@ -8,12 +8,14 @@ from dataclasses import replace
 import mmfr_layout
 import numpy as np
 import pytest
+from answering_fakereasoning import ANSWERS, plain_photo, save_answering_checkpoint
 from archives_layout import write_parts, write_tree
 from PIL import Image
 
 from forgescope.cli import main
 from forgescope.evaluation.protocols import find_protocol
 from forgescope.evaluation.text_scores import text_scores
+from forgescope.processing.chain_of_thought import parse_chain_of_thought
 from forgescope.reasoning_answers import AnswerBook, ask, image_key, read_answers
 from forgescope.reasoning_data import draw_annotated_images
 from forgescope.reasoning_evaluation import evaluate_reasoning
@@ -127,6 +129,44 @@ def test_reasons_beside_the_annotations(run, mmfr, tmp_path):
     assert rows_of(tmp_path / "rows.json", "text_rouge_l")["average"]["paper_value"] == 0.34
     assert "no CSS: name its embeddings by --embedder" in out
     assert Image.open(tmp_path / "bars.png").size[0] >= 900
+
+
+def test_a_checkpoint_is_asked_once(run, tmp_path):
+    """Two of three fake images are called fake, one real image is, and one has no verdict."""
+    colors = {
+        "glide/1_fake/0.png": "red",
+        "glide/1_fake/1.png": "black",
+        "glide/0_real/2.png": "green",
+        "glide/0_real/3.png": "blue",
+        "if/1_fake/4.png": "green",
+        "if/0_real/5.png": "red",
+    }
+    sets = tmp_path / "evaluation_sets"
+    for name, color in colors.items():
+        (sets / name).parent.mkdir(parents=True, exist_ok=True)
+        plain_photo(color).save(sets / name)
+    reasons = {"High Image Quality": "Fine grain.", "Semantic Rationality": None}
+    for generator in ("glide", "if"):
+        own = {name: reasons for name in colors if name.startswith(generator)}
+        (sets / generator / f"{generator}_reasoning.json").write_text(json.dumps(own))
+    checkpoint = save_answering_checkpoint(tmp_path / "checkpoint")
+    words = (checkpoint, "--protocol", "mmfr-reasoning", "--data", tmp_path, "--json", tmp_path / "rows.json")
+    status, out, err = run(*words, "--batch-size", 3)
+    assert status == 0, err
+    accuracies = rows_of(tmp_path / "rows.json", "image_accuracy")
+    assert {source: row["value"] for source, row in accuracies.items()} == {"glide": 0.75, "if": 0, "all": 0.5}
+    assert rows_of(tmp_path / "rows.json", "image_unparsed")["glide"]["value"] == 1 / 4
+    texts = [parse_chain_of_thought(ANSWERS[color]).reasoning for color in ("red", "black", "green", "blue")]
+    expected = text_scores(texts, ["Fine grain."] * 4)["rouge_l"].mean()
+    assert rows_of(tmp_path / "rows.json", "text_rouge_l")["glide"]["value"] == pytest.approx(expected)
+    assert 0 < expected < 1
+    assert "precision: float32" in out
+    lines = [json.loads(line) for line in (tmp_path / "rows.answers.jsonl").read_text().splitlines()]
+    assert [line["answer"] for line in lines] == [ANSWERS[color] for color in colors.values()]
+    assert {(line["temperature"], line["round"], line["model"]) for line in lines} == {(0.2, 0, str(checkpoint))}
+    before = (tmp_path / "rows.answers.jsonl").stat().st_mtime_ns
+    assert run(*words)[0] == 0
+    assert (tmp_path / "rows.answers.jsonl").stat().st_mtime_ns == before
 
 
 class Diviner:

@@ -50,7 +50,7 @@ def run_reasoning(
     from forgescope.evaluation.reasoning_scores import Unparsed
     from forgescope.evaluation.text_scores import text_scores
     from forgescope.reasoning_data import draw_annotated_images
-    from forgescope.reasoning_evaluation import evaluate_reasoning, load_answerer
+    from forgescope.reasoning_evaluation import evaluate_reasoning
 
     rule: Any = unparsed or "wrong"
     if rule not in get_args(Unparsed):
@@ -72,7 +72,11 @@ def run_reasoning(
 
         encoder = load_text_encoder(embedder, settings["device"])
     images = draw_annotated_images(protocol, data, per_class, seed)
-    answerer = None if model is None else load_answerer(model, **settings)
+    answerer = None
+    if model is not None:
+        from forgescope.explain import Explainer
+
+        answerer = Explainer(model, **settings)
     return evaluate_reasoning(
         images,
         file,
