@@ -144,7 +144,7 @@ def convert_fakereasoning(
     tensors, report = plan_conversion(sources, target, new)
     report.rows.extend(origin.rows)
     report.notes.extend(notes)
-    report.check("" if new_fusion else NEW_FUSION_HINT)
+    report.check(NEW_FUSION_HINT if any(name.startswith(NEW_PARTS) for name in report.missing) else "")
     if processor is None:
         report.notes.append("no tokenizer was found, so no processor is written; give --tokenizer")
     written = getattr(torch, dtype) if dtype else tensors["model.language_model.norm.weight"].load().dtype
@@ -280,13 +280,12 @@ def _processor(folders: list[Path], config: FakeReasoningConfig, max_length: int
     tokenizer = read_llama_tokenizer(folders)
     if tokenizer is None:
         return None
-    side = config.vision_config.image_size
+    vision: Any = config.vision_config
+    side = vision.image_size
     image_processor = LlavaImageProcessorPil(
         size={"shortest_edge": side}, crop_size={"height": side, "width": side}, do_pad=True
     )
-    processor = FakeReasoningProcessor(
-        image_processor, tokenizer, patch_size=config.vision_config.patch_size, max_length=max_length
-    )
+    processor = FakeReasoningProcessor(image_processor, tokenizer, patch_size=vision.patch_size, max_length=max_length)
     for name, value in processor.verdict_ids()._asdict().items():
         setattr(config, name, value)
     config.image_token_id = processor.image_token_id

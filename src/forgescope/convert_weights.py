@@ -6,6 +6,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_INDEX_NAME
 
 MAX_SHARD_SIZE = "5GB"
+FORMAT = {"format": "pt"}  # what from_pretrained expects of the metadata
 # Where a folder keeps its weights, best form first.
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin", "*.pth")
 
@@ -94,12 +96,17 @@ def write_shards(
         raise ValueError(f"the weights need {size / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB free")
     split = split_torch_state_dict_into_shards(planned, max_shard_size=max_shard_size)
     for file, names in split.filename_to_tensors.items():
-        shard = {name: tensors[name].load().to(planned[name].dtype, copy=True).contiguous() for name in names}
-        save_file(shard, folder / file, metadata={"format": "pt"})
+        # without a variable, which would hold a shard while the next one is made
+        save_file({name: _written(tensors[name], planned[name].dtype) for name in names}, folder / file, FORMAT)
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (folder / SAFE_WEIGHTS_INDEX_NAME).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
     return size
+
+
+def _written(tensor: LazyTensor, dtype: torch.dtype) -> torch.Tensor:
+    """Values of a tensor in memory of their own, which a file may not share between tensors."""
+    return tensor.load().to(dtype, copy=True).contiguous()
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
@@ -134,7 +141,7 @@ def _safetensors(file: Path) -> dict[str, LazyTensor]:
     except SafetensorError as error:
         raise ValueError(f"{file} is damaged ({error}): get it again") from error
     shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118 (no dict)
-    return {name: LazyTensor(shape, lambda name=name: opened.get_tensor(name)) for name, shape in shapes.items()}
+    return {name: LazyTensor(shape, partial(opened.get_tensor, name)) for name, shape in shapes.items()}
 
 
 def _pickled(file: Path) -> dict[str, LazyTensor]:

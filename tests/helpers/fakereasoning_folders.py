@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from huggingface_hub import save_torch_state_dict, split_torch_state_dict_into_shards
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, LlamaConfig, LlamaForCausalLM
 
 CLIP = "model.vision_tower.vision_tower."
@@ -30,14 +29,14 @@ def write_llava(
 
 
 def write_folder(folder: Path, weights: dict[str, torch.Tensor], config: dict[str, Any], form: str) -> Path:
-    """Write weights in shards of at most 9 MB, as safetensors or as torch saves them, and config.json."""
+    """Write weights in shards of at most 1 MB where a tensor has less, as safetensors or as torch saves them, and config.json."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
     if form == "safetensors":
-        save_torch_state_dict(weights, folder, max_shard_size="9MB", metadata={"format": "pt"})
+        save_torch_state_dict(weights, folder, max_shard_size="1MB", metadata={"format": "pt"})
         return folder
     split = split_torch_state_dict_into_shards(
-        weights, filename_pattern="pytorch_model{suffix}.bin", max_shard_size="9MB"
+        weights, filename_pattern="pytorch_model{suffix}.bin", max_shard_size="1MB"
     )
     for file, names in split.filename_to_tensors.items():
         torch.save({name: weights[name] for name in names}, folder / file)
@@ -59,6 +58,7 @@ def write_clip(folder: Path, fixture: dict[str, Any], weights: bool = True) -> P
         num_attention_heads=tiny["clip_heads"],
         image_size=tiny["clip_grid"] * tiny["patch"],
         patch_size=tiny["patch"],
+        dtype="float32",
     )
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"model_type": "clip", "vision_config": vision.to_dict()}))
@@ -106,11 +106,3 @@ def write_lora_run(folder: Path, fixture: dict[str, Any], **settings: Any) -> di
     )
     (folder / "config.json").write_text(json.dumps({k: v for k, v in fixture["config"].items() if k != "tiny"}))
     return fixture["state_dict"] | others | wrapped.merge_and_unload().state_dict()
-
-
-def rewrite(file: Path, **changes: torch.Tensor | None) -> None:
-    """Change tensors of a safetensors file; None takes one out."""
-    from safetensors.torch import load_file
-
-    weights = load_file(file) | {name: tensor for name, tensor in changes.items() if tensor is not None}
-    save_file({name: tensor for name, tensor in weights.items() if changes.get(name, tensor) is not None}, file)
