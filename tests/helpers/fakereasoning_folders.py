@@ -29,7 +29,7 @@ def write_llava(
 
 
 def write_folder(folder: Path, weights: dict[str, torch.Tensor], config: dict[str, Any], form: str) -> Path:
-    """Write weights in shards of at most 1 MB where a tensor has less, as safetensors or as torch saves them, and config.json."""
+    """Write weights in small shards, as safetensors or as torch saves them, and config.json."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
     if form == "safetensors":
