@@ -4,16 +4,18 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, Dinov2Model, PretrainedConfig
+from transformers import AutoConfig, AutoTokenizer, Dinov2Model
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from forgescope.modeling.configuration_fakereasoning import FakeReasoningConfig
 from forgescope.modeling.modeling_fakereasoning import FakeReasoningForConditionalGeneration
 from forgescope.processing.processing_fakereasoning import FakeReasoningProcessor
 
-from .adapters_fakereasoning import ADAPTER_CONFIG
+from .adapters import checkpoint_type
+from .adapters_fakereasoning import BASES
 from .recipe import Recipe
 from .training_run import change_losses, recipe_config
 
@@ -55,16 +57,7 @@ def base_kind(base: str | None) -> str:
         ValueError: If it is a checkpoint of another kind, or a folder of adapters.
         OSError: If it is neither a folder nor a reachable Hub id.
     """
-    if base is None:
-        return "random"
-    model_type = PretrainedConfig.get_config_dict(base)[0].get("model_type")
-    if model_type not in ("llava", "fakereasoning"):
-        raise ValueError(f"{base} is a checkpoint of type {model_type!r}; expected llava or fakereasoning")
-    if (Path(base) / ADAPTER_CONFIG).is_file():
-        raise ValueError(
-            f"{base} holds adapters alone: merge them first, load_adapters({base!r}).save_pretrained(...)"
-        )
-    return str(model_type)
+    return "random" if base is None else checkpoint_type(base, BASES)
 
 
 def build_processor(recipe: Recipe, base: str | None = None) -> FakeReasoningProcessor:
@@ -125,10 +118,10 @@ def build_model(
         OSError: If `base` is neither a folder nor a reachable Hub id.
     """
     kind = base_kind(base)
-    base = str(Path(base).resolve()) if base is not None and Path(base).is_dir() else base  # adapters will name it
-    if kind == "random":
+    if base is None:
         logger.warning("training from random weights; --base llava-hf/llava-1.5-13b-hf starts where the paper starts")
         return FakeReasoningForConditionalGeneration(random_config(recipe, processor)).to(dtype)
+    base = str(Path(base).resolve()) if Path(base).is_dir() else base  # adapters will name it
     if kind == "llava":
         model = _from_llava(recipe, processor, base, dtype)
     else:
@@ -148,10 +141,10 @@ def fitted_config(recipe: Recipe, processor: FakeReasoningProcessor) -> FakeReas
 def random_config(recipe: Recipe, processor: FakeReasoningProcessor) -> FakeReasoningConfig:
     """Configuration of a network with random weights: its vocabulary is that of the tokenizer."""
     config = fitted_config(recipe, processor)
-    config.text_config.vocab_size = len(processor.tokenizer)
-    config.text_config.bos_token_id = processor.tokenizer.bos_token_id
-    config.text_config.eos_token_id = processor.tokenizer.eos_token_id
-    config.text_config.pad_token_id = processor.tokenizer.pad_token_id
+    text: Any = config.text_config
+    text.vocab_size = len(processor.tokenizer)
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(text, name, getattr(processor.tokenizer, name))
     return config
 
 

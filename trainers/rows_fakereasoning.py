@@ -1,8 +1,6 @@
 """Which rows FakeReasoning learns from, and what it is taught to answer (sections 3.2 and 5.3, Table 4)."""
 
 import hashlib
-import logging
-from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,11 +10,9 @@ import numpy as np
 from forgescope.datasets_scripts.features import LABEL_NAMES
 from forgescope.processing.chain_of_thought import CONCLUSIONS, QUESTION, parse_chain_of_thought
 
-logger = logging.getLogger(__name__)
+from .row_faults import RowFaults, row_names
 
 TARGETS = ("chain_of_thought", "reasoning", "conclusion")
-# Rows named in the message about those that do not fit.
-NAMED_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -122,24 +118,17 @@ def taught_rows(rows: datasets.Dataset, target: str) -> TaughtRows:
     labels, answers, names = rows["label"][:], rows["answer"][:], row_names(rows)
     questions = rows["question"][:] if "question" in rows.column_names else [None] * len(rows)
     kept, taught = [], []
-    faults: Counter[str] = Counter()
-    examples: dict[str, list[str]] = {}
+    faults = RowFaults()
     for index, (label, answer) in enumerate(zip(labels, answers, strict=True)):
         text, found = taught_text(label, answer, target)
         for fault in found:
-            faults[fault] += 1
-            examples.setdefault(fault, []).append(names[index])
+            faults.add(fault, names[index])
         if text is not None:
             kept.append(index)
             taught.append(text)
-    for fault, count in sorted(faults.items()):
-        shown = ", ".join(examples[fault][:NAMED_ROWS])
-        logger.warning(
-            "%d of %d rows: %s (%s%s)", count, len(rows), fault, shown, ", ..." if count > NAMED_ROWS else ""
-        )
+    faults.log(len(rows))
     if not kept:
-        reasons = ", ".join(f"{fault} ({count})" for fault, count in faults.most_common())
-        raise ValueError(f"no row of {len(rows)} can be taught: {reasons or 'there are none'}")
+        raise faults.nothing_left(len(rows))
     return TaughtRows(
         np.array(kept),
         [questions[index] or QUESTION for index in kept],
@@ -159,9 +148,9 @@ def taught_text(label: int | None, answer: str | None, target: str) -> tuple[str
     Returns:
         The text, None where the row cannot be taught; and what is wrong with the row.
     """
-    if label not in range(len(LABEL_NAMES)):
+    if label is None or label not in range(len(LABEL_NAMES)):
         return None, ["no label, left out"]
-    said = LABEL_NAMES[int(label)]
+    said = LABEL_NAMES[label]
     if target == "conclusion":
         return CONCLUSIONS["this_image"].format(label=said), []
     if not answer or not answer.strip():
@@ -174,9 +163,3 @@ def taught_text(label: int | None, answer: str | None, target: str) -> tuple[str
     if target == "reasoning":
         return (parsed.reasoning, []) if parsed.reasoning else (None, ["no reasoning, left out"])
     return answer.strip(), parsed.problems
-
-
-def row_names(rows: datasets.Dataset) -> list[str]:
-    """What to call the rows in messages: their ids, or their numbers."""
-    names = rows["id"][:] if "id" in rows.column_names else [None] * len(rows)
-    return [str(number) if name is None else str(name) for number, name in enumerate(names)]

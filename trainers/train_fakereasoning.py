@@ -17,11 +17,9 @@ from .data_fakereasoning import FakeReasoningCollator, FakeReasoningDataset
 from .recipe import Recipe, ablation_changes, load_recipe
 from .rows_fakereasoning import FakeReasoningDataConfig, held_out
 from .trainer_fakereasoning import FakeReasoningTrainer, OptimizerConfig
-from .training_run import run_training, training_arguments
+from .training_run import one_gpu_a_process, run_training, training_arguments
 
 PROCESSOR_SETTINGS = ("template", "training_template", "max_length")
-
-
 SETTINGS = {
     "data": FakeReasoningDataConfig,
     "optimizer": OptimizerConfig,
@@ -74,6 +72,7 @@ def build_trainer(
         ValueError: If the data cannot be used, or the recipe's parts do not fit together or to the base.
     """
     arguments = training_arguments(recipe, output_dir, ["labels", "forgery_labels"], **training)
+    one_gpu_a_process(arguments, "fakereasoning")  # the queues are buffers
     data, tuning = recipe.data, recipe.tuning
     _check_save(recipe, base)
     if "validation" not in splits:

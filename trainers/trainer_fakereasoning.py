@@ -1,8 +1,7 @@
 """Trainer for FakeReasoning (sections 4.4 and 5.1)."""
 
-import os
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +12,11 @@ from transformers import EvalPrediction
 from forgescope.evaluation.ranking import roc_auc
 from forgescope.modeling.classification_probability import find_pattern
 
+from .adapters import AdapterTrainer
 from .adapters_fakereasoning import projector_parameters
 from .data_fakereasoning import LengthGroupSampler
 from .trainer_diffseg import give_own_learning_rate
-from .trainer_loss_parts import LossPartsTrainer, mean_parts
+from .trainer_loss_parts import mean_parts
 
 LOSS_PARTS = (
     "loss_lm",
@@ -89,7 +89,7 @@ def verdict_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
-class FakeReasoningTrainer(LossPartsTrainer):
+class FakeReasoningTrainer(AdapterTrainer):
     """A `Trainer` that logs every part of Eq. 11, and evaluates verdicts on answers that are given (no generation).
 
     Logged beside `loss`: `loss_lm` (Eq. 10), `loss_cpm` (Eq. 9), `loss_facl` (Eq. 5) and its four terms, unweighted
@@ -104,8 +104,7 @@ class FakeReasoningTrainer(LossPartsTrainer):
         model: What `add_adapters` gives.
         *args: As `Trainer`.
         optimizer_config: Learning rate of the projectors.
-        save: `adapters` or `merged`: what `save_model` writes at the end; checkpoints of the run are adapters.
-        **kwargs: As `Trainer`; the training set is a `FakeReasoningDataset`.
+        **kwargs: As `AdapterTrainer`; the training set is a `FakeReasoningDataset`.
     """
 
     loss_parts = LOSS_PARTS
@@ -115,13 +114,11 @@ class FakeReasoningTrainer(LossPartsTrainer):
         model: PeftModel,
         *args: Any,
         optimizer_config: OptimizerConfig | None = None,
-        save: Literal["adapters", "merged"] = "adapters",
         **kwargs: Any,
     ):
         kwargs.setdefault("compute_metrics", verdict_metrics)
         super().__init__(model, *args, **kwargs)
         self.optimizer_config = optimizer_config or OptimizerConfig()
-        self.save = save
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer of the `TrainingArguments`, with a group of its own for the projectors."""
@@ -139,6 +136,10 @@ class FakeReasoningTrainer(LossPartsTrainer):
         dataset = self.train_dataset if train_dataset is None else train_dataset
         return LengthGroupSampler(dataset, self.get_total_train_batch_size(self.args), self.args.seed)
 
+    def _get_eval_sampler(self, eval_dataset: Any) -> torch.utils.data.Sampler | None:
+        # in the order of the data, also where training batches are grouped by length
+        return torch.utils.data.SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+
     def image_results(
         self, outputs: Any, inputs: dict[str, torch.Tensor], config: Any
     ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
@@ -146,22 +147,3 @@ class FakeReasoningTrainer(LossPartsTrainer):
         scores = verdict_logits(outputs.logits, inputs["labels"], config.real_token_id, config.fake_token_id)
         found = find_pattern(outputs.logits.argmax(dim=-1), config.conclusion_pattern_ids) >= 0
         return (scores, found.float()), inputs["forgery_labels"]
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        # adapters alone do not say what the network above them is
-        config = self.accelerator.unwrap_model(self.model).config
-        config.save_pretrained(output_dir or self.args.output_dir)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save adapters, or at the end of training a whole model, with the processor.
-
-        Merging ends the training: the adapters are part of the weights afterwards.
-        """
-        if _internal_call or self.save == "adapters":
-            super().save_model(output_dir, _internal_call)
-        elif self.args.should_save:
-            folder = output_dir or self.args.output_dir
-            os.makedirs(folder, exist_ok=True)
-            self.accelerator.unwrap_model(self.model).merge_and_unload().save_pretrained(folder)
-            self.processing_class.save_pretrained(folder)

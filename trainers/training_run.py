@@ -44,6 +44,19 @@ def training_arguments(recipe: Recipe, output_dir: str, label_names: list[str], 
     return TrainingArguments(output_dir=output_dir, remove_unused_columns=False, label_names=label_names, **settings)
 
 
+def one_gpu_a_process(arguments: TrainingArguments, model_type: str) -> None:
+    """Refuse several GPUs in one process, where each gets a copy of the model whose buffers are lost after a step.
+
+    Raises:
+        ValueError: So.
+    """
+    if arguments.n_gpu > 1:
+        raise ValueError(
+            f"one process sees {arguments.n_gpu} GPUs: start one a GPU, torchrun --nproc_per_node {arguments.n_gpu} "
+            f"-m forgescope train {model_type} ..., or show it one by CUDA_VISIBLE_DEVICES"
+        )
+
+
 def recipe_config(kind: type[PretrainedConfig], recipe: Recipe) -> Any:
     """The configuration of a model that a recipe describes.
 

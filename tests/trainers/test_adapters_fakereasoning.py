@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -67,6 +68,9 @@ def test_the_later_design_trains_both_projectors_and_the_fusion():
     counts = trainable_parameters(model)
     assert counts == {"projection": 2 * PROJECTION + fusion, "language_model": LANGUAGE_MODEL, "temperatures": 0}
     assert round(fusion / 1e6, 1) == 314.6
+    with torch.device("meta"):
+        llm = add_adapters(full_size(**recipe.model), replace(recipe.tuning, projector=False))
+    assert trainable_parameters(llm) == {"projection": 0, "language_model": LANGUAGE_MODEL, "temperatures": 0}
     assert sum(parameter.numel() for parameter in projector_parameters(model)) == 2 * PROJECTION
 
 
@@ -119,8 +123,15 @@ def logits_of(model, batch):
     return outputs.logits, outputs.loss
 
 
-@pytest.mark.parametrize("kind", ["llava", "fakereasoning", "later"])
-@pytest.mark.parametrize("tuning", [{}, {"lora_rank": None}, {"projector": False}])
+@pytest.mark.parametrize(
+    ("kind", "tuning"),
+    [
+        ("llava", {}),
+        ("llava", {"lora_rank": None}),
+        ("fakereasoning", {"projector": False}),
+        ("later", {}),
+    ],
+)
 def test_saved_adapters_are_the_trained_model(answer_folder, fakereasoning_tokenizer, tmp_path, kind, tuning):
     if kind == "llava":
         save_llava(tmp_path / "base", fakereasoning_tokenizer)
@@ -160,8 +171,11 @@ def test_a_merged_model_loads_by_the_auto_classes(answer_folder, fakereasoning_t
     assert torch.equal(ids, batch["input_ids"])
 
 
-def test_a_base_in_16_bits_stays_so_and_what_is_trained_is_in_32(answer_folder, fakereasoning_tokenizer, tmp_path):
-    save_base(tmp_path / "base", fakereasoning_tokenizer)
+@pytest.mark.parametrize("design", [{}, LATER | {"contrastive_loss_weight": 1.0}], ids=["paper", "dino"])
+def test_a_base_in_16_bits_stays_so_and_what_is_trained_is_in_32(
+    answer_folder, fakereasoning_tokenizer, tmp_path, design
+):
+    save_base(tmp_path / "base", fakereasoning_tokenizer, **design)
     recipe = tiny_recipe(fakereasoning_tokenizer, tuning={"save": "merged"}, network=False)
     trainer = build_trainer(
         load_answer_folder(answer_folder), recipe, str(tmp_path / "out"), base=str(tmp_path / "base"), bf16=True
