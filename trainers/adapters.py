@@ -138,8 +138,9 @@ class AdapterTrainer(LossPartsTrainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         super()._save(output_dir, state_dict)
         # adapters alone do not say what the network above them is
-        config = self.accelerator.unwrap_model(self.model).config
-        config.save_pretrained(output_dir or self.args.output_dir)
+        model = self.accelerator.unwrap_model(self.model).get_base_model()
+        model.config.architectures = [type(model).__name__]
+        model.config.save_pretrained(output_dir or self.args.output_dir)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save adapters, or at the end of training a whole model, with the processor.

@@ -142,6 +142,8 @@ def test_saved_adapters_are_the_trained_model(answer_folder, fakereasoning_token
     assert not (tmp_path / "out" / "model.safetensors").exists()
     settings = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert settings["base_model_name_or_path"] == str(tmp_path / "base")
+    with pytest.raises(OSError, match="no file named model.safetensors"):  # rather than a model with random weights
+        AutoModel.from_pretrained(tmp_path / "out")
     batch = trainer.data_collator([trainer.eval_dataset[index] for index in range(4)])
     loaded = load_adapters(tmp_path / "out")
     assert type(loaded) is FakeReasoningForConditionalGeneration
