@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from forgescope.convert_weights import LazyTensor
 
 CONFIG_FILE = "config.json"
@@ -179,6 +181,15 @@ def plan_conversion(
     return filled, report
 
 
+def initialised(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Weights and buffers of a module on the meta device, each layer initialised as its class does."""
+    module.to_empty(device="cpu")
+    for layer in module.modules():
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+    return module.state_dict()
+
+
 def _apply(source: Source, key: str) -> tuple[Rule | None, tuple[str, ...]]:
     """First rule that fits a name, and the new names."""
     inner = key.removeprefix(source.prefix)
@@ -211,6 +222,7 @@ __all__ = [
     "NewTensor",
     "Rule",
     "Source",
+    "initialised",
     "plan_conversion",
     "rename_weights",
 ]

@@ -24,10 +24,11 @@ from forgescope.convert import (
     NewTensor,
     Rule,
     Source,
+    initialised,
     plan_conversion,
     rename_weights,
 )
-from forgescope.convert_folders import check_folders, write_checkpoint
+from forgescope.convert_folders import check_adapter, check_folders, write_checkpoint
 from forgescope.convert_llava import (
     LLAMA_RULES,
     llama_settings,
@@ -37,13 +38,16 @@ from forgescope.convert_llava import (
 )
 from forgescope.convert_lora import PEFT_PREFIX, merge_adapter, read_adapter
 from forgescope.convert_towers import (
+    Tower,
     clip_rules,
     clip_settings,
     dino_rules,
     dino_settings,
     dino_transformers_rules,
+    tower_sources,
+    tower_weights,
 )
-from forgescope.convert_weights import LazyTensor, has_weights, lazy, read_weights
+from forgescope.convert_weights import LazyTensor, lazy, read_weights
 from forgescope.modeling.configuration_fakereasoning import FakeReasoningConfig
 from forgescope.modeling.modeling_fakereasoning import FakeReasoningForConditionalGeneration
 from forgescope.processing.processing_fakereasoning import FakeReasoningProcessor
@@ -134,8 +138,15 @@ def convert_fakereasoning(
         ValueError: arguments that do not fit the kind of folder, a damaged file, or weights that do not fit the model.
     """
     check_folders(source, out, base, dtype)
+    check_adapter(source, base)
     origin = _origin(source, base)
-    towers, notes = _towers(origin, clip, dino)
+    towers, notes = tower_sources(
+        origin.sources,
+        (
+            Tower("CLIP", clip, "model.vision_tower.", clip_rules()),
+            Tower("DINOv2", dino, "model.dino_tower.vision_tower.", (*dino_rules(), *dino_transformers_rules())),
+        ),
+    )
     sources = [*origin.sources, *towers]
     config = fakereasoning_config(origin.config, sources, clip, dino)
     length = origin.config.get("tokenizer_model_max_length") or MAX_LENGTH
@@ -170,14 +181,14 @@ def fakereasoning_config(
     for source in sources:
         weights |= rename_weights(source)
     settings: dict[str, Any] = {
-        "vision_config": clip_settings(clip, _below(weights, "model.vision_tower.", "CLIP", "clip")),
+        "vision_config": clip_settings(clip, tower_weights(weights, "model.vision_tower.", "CLIP", "clip")),
         "text_config": llama_settings(llava),
         "image_token_id": llava["vocab_size"],
         "vision_feature_layer": llava.get("mm_vision_select_layer", -2),
     }
     if any(name.startswith(("model.dino_", "model.fusion.")) for name in weights):
         bias = weights.get("model.fusion.bias_1.weight")
-        tower = _below(weights, "model.dino_tower.", "DINOv2", "dino")
+        tower = tower_weights(weights, "model.dino_tower.", "DINOv2", "dino")
         settings |= {
             "dino_config": dino_settings(dino, tower, None if bias is None else bias.shape[1]),
             "contrastive_loss_weight": 0.0,
@@ -216,33 +227,6 @@ def _origin(source: Path, base: Path | None) -> Origin:
     )
 
 
-def _towers(origin: Origin, clip: Path | None, dino: Path | None) -> tuple[list[Source], list[str]]:
-    """Image encoders from places of their own, and notes on those that are taken from the checkpoint instead."""
-    keys = [key.removeprefix(source.prefix) for source in origin.sources for key in source.weights]
-    towers, notes = [], []
-    for name, place, prefix, rules in (
-        ("CLIP", clip, "model.vision_tower.", clip_rules()),
-        ("DINOv2", dino, "model.dino_tower.vision_tower.", (*dino_rules(), *dino_transformers_rules())),
-    ):
-        if place is None:
-            continue
-        if not place.exists():
-            raise ValueError(f"no file or folder {place}, where {name} should be")
-        if any(key.startswith(prefix) for key in keys):
-            notes.append(f"{name} is in the checkpoint, so of {place} only the configuration is read")
-        elif place.is_file() or has_weights(place):
-            towers.append(Source(name, read_weights(place), rules))
-    return towers, notes
-
-
-def _below(weights: Mapping[str, LazyTensor], prefix: str, name: str, option: str) -> dict[str, LazyTensor]:
-    """Tensors of an image encoder, by their names in it."""
-    found = {key.removeprefix(prefix): tensor for key, tensor in weights.items() if key.startswith(prefix)}
-    if not found:
-        raise ValueError(f"the checkpoint has no {name} in it: give --{option}, its folder")
-    return found
-
-
 def conversion_target(
     config: FakeReasoningConfig, new_fusion: bool
 ) -> tuple[dict[str, torch.Size], dict[str, NewTensor]]:
@@ -260,19 +244,10 @@ def conversion_target(
     new = {}
     for name, module in model.named_modules():
         if f"{name}." in parts:
-            for key, tensor in _initialised(module).items():
+            for key, tensor in initialised(module).items():
                 kept = tensor.dtype if parts[f"{name}."] == OF_LOSSES else None
                 new[f"{name}.{key}"] = NewTensor(lazy(tensor, kept), parts[f"{name}."])
     return target, new
-
-
-def _initialised(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Weights and buffers of a module, each layer initialised as its class does."""
-    module.to_empty(device="cpu")
-    for layer in module.modules():
-        if hasattr(layer, "reset_parameters"):
-            layer.reset_parameters()
-    return module.state_dict()
 
 
 def _processor(folders: list[Path], config: FakeReasoningConfig, max_length: int) -> FakeReasoningProcessor | None:

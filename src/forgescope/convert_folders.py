@@ -12,6 +12,7 @@ from forgescope.convert_lora import ADAPTER_CONFIG
 from forgescope.convert_weights import LazyTensor, write_shards
 
 DTYPES = ("float32", "bfloat16", "float16")
+README_FILE = "README.md"
 
 
 def check_folders(source: Path, out: Path, base: Path | None, dtype: str | None) -> None:
@@ -20,7 +21,7 @@ def check_folders(source: Path, out: Path, base: Path | None, dtype: str | None)
     Args:
         source: folder to convert.
         out: folder to write.
-        base: base model of an adapter, or None.
+        base: model that training started from, or None.
         dtype: name of a type, or None.
 
     Raises:
@@ -35,6 +36,14 @@ def check_folders(source: Path, out: Path, base: Path | None, dtype: str | None)
         raise ValueError(f"{out} exists: give a new folder for --out, or remove it")
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"unknown dtype '{dtype}': expected {', '.join(DTYPES)}")
+
+
+def check_adapter(source: Path, base: Path | None) -> None:
+    """Refuse an adapter without its base model, and a base model without an adapter.
+
+    Raises:
+        ValueError: what is missing.
+    """
     is_adapter = (source / ADAPTER_CONFIG).is_file()
     if is_adapter and base is None:
         raise ValueError(f"{source} holds an adapter: give --base, the folder of the model that it was trained on")
@@ -49,6 +58,7 @@ def write_checkpoint(
     processor: ProcessorMixin | None,
     report: ConversionReport,
     dtype: torch.dtype,
+    readme: str | None = None,
 ) -> None:
     """Write weights, configuration, generation settings, processor and report; the folder appears when all is there.
 
@@ -59,6 +69,7 @@ def write_checkpoint(
         processor: None: none is written.
         report: checked.
         dtype: type of the tensors that have none of their own.
+        readme: text of a README.md, or None.
 
     Raises:
         ValueError: too little room on the disk.
@@ -79,9 +90,11 @@ def write_checkpoint(
         if processor is not None:
             processor.save_pretrained(partial)
         report.write(partial)
+        if readme is not None:
+            (partial / README_FILE).write_text(readme, encoding="utf-8")
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-__all__ = ["DTYPES", "check_folders", "write_checkpoint"]
+__all__ = ["DTYPES", "README_FILE", "check_adapter", "check_folders", "write_checkpoint"]

@@ -55,20 +55,36 @@ def projector_rules(name: str, ours: str, part: str) -> tuple[Rule, ...]:
     )
 
 
+def read_config(folder: Path, expected: str) -> dict[str, Any]:
+    """Read a checkpoint's configuration as it stands.
+
+    Args:
+        folder: of the checkpoint.
+        expected: what it should be, for the message.
+
+    Raises:
+        ValueError: no configuration.
+    """
+    file = folder / CONFIG_FILE
+    if not file.is_file():
+        raise ValueError(f"no {CONFIG_FILE} in {folder}: give a folder with {expected}")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise ValueError(f"{file} is no model configuration: expected a JSON object")
+    return config
+
+
 def read_llava_config(folder: Path) -> dict[str, Any]:
     """Read the configuration of a checkpoint in the authors' layout.
 
     Raises:
         ValueError: no configuration, that of another model, or a LLaVA that our models do not cover.
     """
-    file = folder / CONFIG_FILE
-    if not file.is_file():
-        raise ValueError(f"no {CONFIG_FILE} in {folder}: give a folder with a LLaVA-1.5 checkpoint or a LoRA run")
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        model_type = str(config.get("model_type"))
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{file} is no model configuration: expected a JSON object") from error
+    config = read_config(folder, "a LLaVA-1.5 checkpoint or a LoRA run")
+    file, model_type = folder / CONFIG_FILE, str(config.get("model_type"))
     if model_type == "llava" and "vision_config" in config:
         raise ValueError(
             f"{folder} is a LLaVA in the layout of transformers, which needs no conversion: load it with "
@@ -114,4 +130,11 @@ def read_llama_tokenizer(folders: Sequence[Path]) -> Any:
     return None
 
 
-__all__ = ["LLAMA_RULES", "llama_settings", "projector_rules", "read_llama_tokenizer", "read_llava_config"]
+__all__ = [
+    "LLAMA_RULES",
+    "llama_settings",
+    "projector_rules",
+    "read_config",
+    "read_llama_tokenizer",
+    "read_llava_config",
+]

@@ -19,7 +19,7 @@ from forgescope.convert_weights import LazyTensor, read_weights
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 PEFT_PREFIX = "base_model.model."
-LORA_KEY = re.compile(re.escape(PEFT_PREFIX) + r"(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight")
+LORA_KEY = re.compile(rf"(?:{re.escape(PEFT_PREFIX)})?" + r"(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight")
 # Settings of PEFT that change what an adapter's tensors mean; merged are adapters that leave them alone.
 PLAIN_SETTINGS: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
@@ -67,7 +67,7 @@ def merge_adapter(
 
     Args:
         base: weights by name.
-        adapter: pairs `base_model.model.<module>.lora_A.weight` (r, in) and `lora_B` (out, r).
+        adapter: pairs `<module>.lora_A.weight` (r, in) and `lora_B` (out, r), `base_model.model.` before or not.
         scaling: factor of B A.
         source: how the report calls the adapter.
 

@@ -3,20 +3,78 @@
 Parts are called `model.vision_tower` (CLIP) and `model.dino_tower`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import AutoConfig, CLIPVisionConfig, Dinov2Config
 
-from forgescope.convert import CONFIG_FILE, NOT_STORED, Rule
-from forgescope.convert_weights import LazyTensor
+from forgescope.convert import CONFIG_FILE, NOT_STORED, Rule, Source
+from forgescope.convert_weights import LazyTensor, has_weights, read_weights
 
 # Width of an encoder -> attention heads, which no tensor's shape tells; CLIP's and DINOv2's papers.
 CLIP_HEADS = {768: 12, 1024: 16}
 DINO_HEADS = {384: 6, 768: 12, 1024: 16, 1536: 24}
 
 DINO_TOWER = "model.dino_tower"
+
+
+class Tower(NamedTuple):
+    """An image encoder that may lie outside a checkpoint.
+
+    Args:
+        name: how the report calls it.
+        place: its file or folder; None: it is in the checkpoint.
+        prefix: how its names in the checkpoint begin.
+        rules: the table for its names in a place of its own.
+    """
+
+    name: str
+    place: Path | None
+    prefix: str
+    rules: Sequence[Rule]
+
+
+def tower_sources(sources: Sequence[Source], towers: Sequence[Tower]) -> tuple[list[Source], list[str]]:
+    """Image encoders from places of their own, and notes on those that are taken from the checkpoint instead.
+
+    Args:
+        sources: tensors of the checkpoint.
+        towers: the encoders.
+
+    Raises:
+        ValueError: no such file or folder, or a damaged one.
+    """
+    keys = [key.removeprefix(source.prefix) for source in sources for key in source.weights]
+    found, notes = [], []
+    for tower in towers:
+        if tower.place is None:
+            continue
+        if not tower.place.exists():
+            raise ValueError(f"no file or folder {tower.place}, where {tower.name} should be")
+        if any(key.startswith(tower.prefix) for key in keys):
+            notes.append(f"{tower.name} is in the checkpoint, so of {tower.place} only the configuration is read")
+        elif tower.place.is_file() or has_weights(tower.place):
+            found.append(Source(tower.name, read_weights(tower.place), tower.rules))
+    return found, notes
+
+
+def tower_weights(weights: Mapping[str, LazyTensor], prefix: str, name: str, option: str) -> dict[str, LazyTensor]:
+    """Tensors of an image encoder, by their names in it.
+
+    Args:
+        weights: of the whole model, by our names.
+        prefix: how the encoder's names begin.
+        name: of the encoder, for the message.
+        option: of the command, that gives its place.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = {key.removeprefix(prefix): tensor for key, tensor in weights.items() if key.startswith(prefix)}
+    if not found:
+        raise ValueError(f"the checkpoint has no {name} in it: give --{option}, its folder")
+    return found
 
 
 def clip_rules(prefix: str = "") -> tuple[Rule, ...]:
@@ -141,4 +199,13 @@ def _side(positions: int) -> int:
     return round((positions - 1) ** 0.5)
 
 
-__all__ = ["clip_rules", "clip_settings", "dino_rules", "dino_settings", "dino_transformers_rules"]
+__all__ = [
+    "Tower",
+    "clip_rules",
+    "clip_settings",
+    "dino_rules",
+    "dino_settings",
+    "dino_transformers_rules",
+    "tower_sources",
+    "tower_weights",
+]
