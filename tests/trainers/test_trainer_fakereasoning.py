@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -257,6 +258,17 @@ def test_two_processes_equal_one(answer_folder, recipe, tmp_path):
     results = [json.loads((tmp_path / name / "eval_results.json").read_text()) for name in ("one", "two")]
     for key in ("eval_accuracy", "eval_auc", "eval_loss_lm"):
         assert results[0][key] == pytest.approx(results[1][key], abs=1e-4), key
+
+
+@pytest.mark.slow
+def test_two_processes_resume_bit_exactly(answer_folder, recipe, tmp_path):
+    path = recipe_file(recipe, tmp_path / "recipe.yaml", per_device_train_batch_size=2, **STEPWISE)
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    common = ("fakereasoning", "--data", str(answer_folder), "--recipe", path, "--set", "tuning.lora_dropout=0.1")
+    assert run_command_line(*common, "--output", str(whole), processes=2).returncode == 0
+    shutil.copytree(whole / "checkpoint-3", halves / "checkpoint-3")
+    assert run_command_line(*common, "--output", str(halves), "--resume", processes=2).returncode == 0
+    assert_equal_weights(weights_of(whole), weights_of(halves))
 
 
 def command_line(monkeypatch, *arguments):
