@@ -104,8 +104,12 @@ def image_question(question: str) -> str:
     return f"{IMAGE_TOKEN}\n{question.replace(IMAGE_TOKEN, '').strip()}"
 
 
-def jinja_template(template: str) -> str:
+def jinja_template(template: str, image: str = IMAGE_TOKEN) -> str:
     """Jinja text of a template for `apply_chat_template`; a conversation of one turn equals `conversation`.
+
+    Args:
+        template: name of the template, `vicuna_v1` or `llava_v1`.
+        image: line that stands for an image, with `<image>` in it and no quotation marks.
 
     Raises:
         ValueError: unknown template.
@@ -116,7 +120,7 @@ def jinja_template(template: str) -> str:
         "SEPARATOR": words.separator,
         "USER": words.user,
         "ASSISTANT": words.assistant,
-        "IMAGE": IMAGE_TOKEN,
+        "IMAGE": image,
         "END": words.end,
     }
     text = CHAT_TEMPLATE

@@ -2,16 +2,19 @@
 
 from typing import Any
 
-from tokenizers import AddedToken, pre_tokenizers
+from tokenizers import AddedToken, normalizers, pre_tokenizers
 
 from .conversation_prompts import IMAGE_TOKEN
+
+# what stands for a blank in Llama's vocabulary
+BLANK = "▁"
 
 
 def prepare_tokenizer(tokenizer: Any, image_token: str = IMAGE_TOKEN) -> None:
     """Make a Llama tokenizer write what LLaVA-1.5 was trained with; it is changed in place.
 
-    It begins every text with `<s>`, and the text after an added token with a blank ("legacy"), which transformers
-    forgets when it saves a tokenizer. It has the token `<image>`, and pads with `<unk>`, on the left.
+    It begins every text with `<s>`, and adds a blank before every text and after every added token ("legacy"), which
+    transformers forgets when it saves a tokenizer. It has the token `<image>`, and pads with `<unk>`, on the left.
 
     Args:
         tokenizer: tokenizer of a Llama model, however it was loaded.
@@ -26,9 +29,11 @@ def prepare_tokenizer(tokenizer: Any, image_token: str = IMAGE_TOKEN) -> None:
         tokenizer.add_bos_token = True
     tokenizer.legacy = True
     tokenizer.init_kwargs["legacy"] = True
-    metaspace = tokenizer.backend_tokenizer.pre_tokenizer
-    if isinstance(metaspace, pre_tokenizers.Metaspace):
-        metaspace.prepend_scheme = "always"
+    backend = tokenizer.backend_tokenizer
+    if isinstance(backend.pre_tokenizer, pre_tokenizers.Metaspace):
+        # Metaspace adds no blank to a text that begins with one
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend(BLANK), normalizers.Replace(" ", BLANK)])
+        backend.pre_tokenizer = None
 
 
 __all__ = ["prepare_tokenizer"]
