@@ -128,6 +128,31 @@ def read_masks(
     return [read_mask(one, *size, mask_values, id2editor) for one, size in zip(segmentation_maps, sizes, strict=True)]
 
 
+def read_phrase_masks(
+    masks: Sequence[Any], counts: Sequence[int], sizes: Sequence[tuple[int, int]]
+) -> list[torch.Tensor]:
+    """Read the masks of each image's phrases.
+
+    Args:
+        masks: for each image a list of masks, see `read_mask`, or one array or tensor (n, H, W); None: no mask.
+        counts: masks that are expected of each image: one for each `[SEG]` of its answer.
+        sizes: (height, width) of the images, pixels.
+
+    Returns:
+        One (n, H, W) uint8 tensor an image, 1 = artifact.
+
+    Raises:
+        ValueError: another number of masks, or a mask that does not fit.
+    """
+    read = []
+    for row, (given, count, size) in enumerate(zip(masks, counts, sizes, strict=True)):
+        several = [read_mask(one, *size) for one in ([] if given is None else given)]
+        if len(several) != count:
+            raise ValueError(f"answer {row} has {count} [SEG] and {len(several)} masks: expected one mask each")
+        read.append(torch.cat([torch.zeros(0, *size, dtype=torch.uint8), *several]))
+    return read
+
+
 def sample_labels(mask: torch.Tensor, pixel_values: torch.Tensor, do_resize: bool, mask_stride: int) -> torch.Tensor:
     """Sample a mask on the grid of the logits, nearest neighbour.
 
