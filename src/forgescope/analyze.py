@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,16 @@ from PIL import Image
 from transformers import PreTrainedModel
 
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
+from forgescope.processing.processing_fakereasoning import FakeReasoningProcessor
 
 from .decision import DecisionRule
 from .editor_maps import editor_shares
-from .examination import Examination, mask_notes
-from .hub import EMBEDDED_CHECKPOINTS
+from .examination import Examination, Failure, each_or_error, failure, mask_notes
+from .explain import EXPLAINING, Explainer
+from .hub import EMBEDDED_CHECKPOINTS, model_type_of
 from .localize import Localizer, load_for_inference
 from .reading import DEFAULT_MAX_PIXELS, SMALLEST_EDGE, ImageReadError, ReadImage, as_read_image, read_image
+from .reasoner import Reasoner
 from .report import ForgeryReport, find_regions
 from .tiling import DEFAULT_OVERLAP
 
@@ -31,24 +34,17 @@ MOST_WAITING_PIXELS = 32_000_000
 SIZES_AHEAD = 4
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A photograph that could not be examined: its path, and the reason in one sentence."""
-
-    path: str | None
-    error: str
-
-
 class Analyzer:
     """A checkpoint ready to examine photographs.
 
     Args:
         model: embedded name, folder or Hub id (None: the embedded checkpoint); or a loaded model, which is used as it
-            is, with `processor`.
+            is, with `processor`. One that explains itself gives no masks, see `Reasoner`.
         processor: processor of a loaded model.
         device: torch device; None: a GPU when there is one.
-        dtype: "float32" or "bfloat16" (faster, thresholds were chosen in float32); "auto" is float32.
-        batch_size: see `Localizer`.
+        dtype: "float32" or "bfloat16" (faster, thresholds were chosen in float32); "auto" is float32, and as it was
+            saved for a model that explains itself.
+        batch_size: see `Localizer` and `Explainer`.
         tile: see `Localizer`.
         overlap: see `Localizer`.
         threshold: replaces the checkpoint's `forged_threshold`, 0..1.
@@ -62,7 +58,7 @@ class Analyzer:
     def __init__(
         self,
         model: str | os.PathLike | PreTrainedModel | None = None,
-        processor: ForgeryImageProcessor | None = None,
+        processor: ForgeryImageProcessor | FakeReasoningProcessor | None = None,
         *,
         device: str | torch.device | None = None,
         dtype: str = "auto",
@@ -73,18 +69,17 @@ class Analyzer:
         mask_threshold: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ):
-        loaded: PreTrainedModel
-        if not isinstance(model, PreTrainedModel):
-            self.name = str(model or EMBEDDED_CHECKPOINTS[0])
-            loaded, processor = load_for_inference(model, device, dtype)
-        elif processor is None:
-            raise ValueError("expected a processor with a loaded model: Analyzer(model, processor)")
+        self.localizer: Localizer | Reasoner
+        if _model_type(model) in EXPLAINING:
+            if tile is not None:
+                raise ValueError("this model sees photographs whole, at one size: leave tile out")
+            explainer = Explainer(model, processor, device=device, dtype=dtype, batch_size=batch_size)
+            self.name, self.localizer = explainer.name, Reasoner(explainer)
         else:
-            self.name = model.name_or_path or type(model).__name__
-            loaded = model
-        self.localizer = Localizer(loaded.eval(), processor, batch_size, tile, overlap)
+            self.name, loaded, processor = _load(model, processor, device, dtype)
+            self.localizer = Localizer(loaded, processor, batch_size, tile, overlap)
         self.max_pixels = max_pixels
-        self.rule = DecisionRule.from_config(loaded.config).with_thresholds(threshold, mask_threshold)
+        self.rule = DecisionRule.from_config(self.localizer.model.config).with_thresholds(threshold, mask_threshold)
 
     @property
     def precision(self) -> str:
@@ -128,7 +123,7 @@ class Analyzer:
         for window in self._windows(images):
             good = [(path, read) for path, read in window if isinstance(read, ReadImage)]
             # taken out one by one, so that no map outlives its report
-            found = deque(self._examinations_or_errors([read.image for _, read in good]))
+            found = deque(each_or_error(self.localizer.examine, [read.image for _, read in good]))
             for path, read in window:
                 if isinstance(read, ReadImage):
                     yield self._result(path, read, found.popleft())
@@ -181,23 +176,9 @@ class Analyzer:
         if window:
             yield window
 
-    def _examinations_or_errors(self, photos: list[Image.Image]) -> list[Examination | Exception]:
-        """Examine a window; when that fails, one by one, so that a photograph does not take the others with it."""
-        try:
-            return list(self.localizer.examine(photos))
-        except (RuntimeError, MemoryError, ValueError):
-            found: list[Examination | Exception] = []
-            for photo in photos:
-                try:
-                    found += self.localizer.examine([photo])
-                except (RuntimeError, MemoryError, ValueError) as error:
-                    found.append(error)
-            return found
-
     def _result(self, path: str | None, read: ReadImage, found: Examination | Exception) -> ForgeryReport | Failure:
         if isinstance(found, Exception):
-            size = f"{read.image.width} x {read.image.height} pixels"
-            return Failure(path, f"{path or 'image'}: the model failed on {size} ({found})")
+            return failure(path, read.image, found)
         try:
             return self._report(path, read, found)
         except ValueError as error:
@@ -209,7 +190,8 @@ class Analyzer:
         if mask is None:
             mask = np.zeros((read.image.height, read.image.width), np.uint8)
         ai_mask = self._mask(found.ai_map)
-        verdict = "inconclusive" if min(read.image.size) < SMALLEST_EDGE else self.rule.verdict(score)
+        unclear = found.undecided or min(read.image.size) < SMALLEST_EDGE
+        verdict = "inconclusive" if unclear else self.rule.verdict(score)
         editors, regions = self.localizer.editors, []
         if found.probability_map is not None:
             regions = find_regions(mask, found.probability_map, found.editor_map, editors)
@@ -221,12 +203,12 @@ class Analyzer:
             mask=mask,
             regions=regions,
             attribution=None if found.editor_map is None else editor_shares(mask, found.editor_map, editors),
-            explanation=None,
+            explanation=found.explanation,
             model=self.name,
             forged_fraction=_share(mask),
             probability_map=found.probability_map,
             rule=self.rule,
-            notes=[*read.notes, self.localizer.describe(read.image), *notes],
+            notes=[*read.notes, self.localizer.describe(read.image), *found.notes, *notes],
             precision=self.precision,
             path=path,
             image=read.image,
@@ -237,6 +219,26 @@ class Analyzer:
 
     def _mask(self, probabilities: np.ndarray | None) -> np.ndarray | None:
         return None if probabilities is None else (probabilities >= self.rule.mask_threshold).view(np.uint8)
+
+
+def _model_type(model: str | os.PathLike | PreTrainedModel | None) -> str:
+    if isinstance(model, PreTrainedModel):
+        return str(model.config.model_type)
+    return model_type_of(model or EMBEDDED_CHECKPOINTS[0])
+
+
+def _load(
+    model: str | os.PathLike | PreTrainedModel | None,
+    processor: ForgeryImageProcessor | None,
+    device: str | torch.device | None,
+    dtype: str,
+) -> tuple[str, PreTrainedModel, ForgeryImageProcessor]:
+    """Name, model in evaluation mode and processor; a loaded model is used as it is."""
+    if not isinstance(model, PreTrainedModel):
+        return str(model or EMBEDDED_CHECKPOINTS[0]), *load_for_inference(model, device, dtype)
+    if processor is None:
+        raise ValueError("expected a processor with a loaded model: Analyzer(model, processor)")
+    return model.name_or_path or type(model).__name__, model.eval(), processor
 
 
 def _share(mask: np.ndarray) -> float:

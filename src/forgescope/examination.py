@@ -1,11 +1,23 @@
 """What a model says of one photograph, before it becomes a report."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from PIL import Image
 
 from .decision import NOT_NUMBERS, DecisionRule, Verdict, image_score
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photograph that could not be examined: its path, and the reason in one sentence."""
+
+    path: str | None
+    error: str
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,9 @@ class Examination:
             not asked for.
         editor_map: (H, W) uint8, id of the likeliest editor of each pixel, 1 for the first, also where the pixel is
             more likely authentic; None from a model that tells no editors apart.
+        explanation: what the model says in words; None from one that says nothing.
+        undecided: the model gave no verdict, and `score` says nothing.
+        notes: sentences on what the model gave.
     """
 
     probability_map: np.ndarray | None
@@ -28,6 +43,9 @@ class Examination:
     score: float | None = None
     class_map: np.ndarray | None = None
     editor_map: np.ndarray | None = None
+    explanation: str | None = None
+    undecided: bool = False
+    notes: tuple[str, ...] = ()
 
     def final_score(self, rule: DecisionRule) -> float:
         """Return the score of the image: the classifier's, or that of the map where there is no classifier.
@@ -68,3 +86,28 @@ def mask_notes(rule: DecisionRule, heads: Collection[str], verdict: Verdict, mar
             yield "The score tells AI-made pixels; pixels that were copied or pasted are marked without raising it."
     if heads and not marked and verdict == "forged":
         yield "The score calls the image forged, but no pixel is marked."
+
+
+def each_or_error(
+    examine: Callable[[list[Image.Image]], Sequence[Result]], photos: list[Image.Image]
+) -> list[Result | Exception]:
+    """Examine photographs together; when that fails, one by one, so that one does not take the others with it.
+
+    Args:
+        examine: gives one result a photograph.
+        photos: PIL images.
+
+    Returns:
+        One result or error a photograph.
+    """
+    try:
+        return list(examine(photos)) if photos else []
+    except (RuntimeError, MemoryError, ValueError) as error:
+        if len(photos) == 1:
+            return [error]
+        return [one for photo in photos for one in each_or_error(examine, [photo])]
+
+
+def failure(path: str | None, photo: Image.Image, error: Exception) -> Failure:
+    """Say that a model failed on a photograph."""
+    return Failure(path, f"{path or 'image'}: the model failed on {photo.width} x {photo.height} pixels ({error})")

@@ -12,9 +12,10 @@ from urllib.parse import quote
 from PIL import Image
 
 from .editor_maps import share_text
+from .journal import Row, write_whole
 from .overlay import editor_color
 from .reading import ImageReadError, read_image
-from .results import ResultsFolder, Row, write_whole
+from .results import ResultsFolder
 
 THUMBNAIL_EDGE = 240
 THUMBNAIL_QUALITY = 80
@@ -38,7 +39,7 @@ td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 img{display:block;max-width:240px;height:auto;border-radius:4px}
 .badge{padding:.1rem .55rem;border-radius:1rem;color:#fff;font-weight:600;white-space:nowrap}
 .forged{background:#b3261e}.inconclusive{background:#8a5a00}.authentic{background:#1f6f3f}.failed{background:#555}
-td ul{margin:0;padding-left:1.1rem}.editor{white-space:nowrap}
+.explanation p{margin:0 0 .4rem;overflow-wrap:anywhere}td ul{margin:0;padding-left:1.1rem}.editor{white-space:nowrap}
 .swatch{display:inline-block;width:.8em;height:.8em;margin-right:.35em;border:1px solid var(--line);border-radius:2px}
 .masks{display:flex;gap:10px}figure{margin:.4rem 0 0}figcaption{font-size:.85em}
 figure img{border:1px solid var(--line)}
@@ -112,6 +113,7 @@ def write_html(results: ResultsFolder) -> Path:
     counts = Counter(_verdict(row) for row in rows)
     with_ai = any(row.get("ai_mask") for row in rows)
     editors = list(results.settings.get("editors", ()))
+    explained = any(row.get("explanation") for row in rows)
     legend = EDITOR_LEGEND if editors else FORGED_LEGEND
     filters = "".join(
         f'<label><input type="checkbox" value="{name}" checked> <span class="badge {name}">{name}</span> '
@@ -128,27 +130,27 @@ def write_html(results: ResultsFolder) -> Path:
         rule=html.escape(str(results.settings["rule"])),
         legend=f"{legend} {AI_LEGEND}" if with_ai else legend,
         filters=filters,
-        heads=_heads(with_ai, bool(editors)),
-        rows="\n".join(_table_row(row, results.folder, with_ai, editors) for row in rows),
+        heads=_heads(with_ai, bool(editors), explained),
+        rows="\n".join(_table_row(row, results.folder, with_ai, editors, explained) for row in rows),
     )
     return write_whole(results.folder / "report.html", page.encode("utf-8", errors="backslashreplace"))
 
 
-def _heads(with_ai: bool, with_editors: bool) -> str:
+def _heads(with_ai: bool, with_editors: bool, explained: bool) -> str:
     columns = [("Path", "text"), ("Verdict", "text"), ("Score", "number"), ("Forged share", "number")]
     if with_ai:
         columns.append(("AI-made share", "number"))
     if with_editors:
         columns.append(("Editors", "text"))
     heads = "".join(f'<th data-kind="{kind}"><button>{title}</button></th>' for title, kind in columns)
-    return f"{heads}<th>Regions</th>"
+    return f"{heads}<th>Regions</th>" + ("<th>Explanation</th>" if explained else "")
 
 
 def _verdict(row: Row) -> str:
     return "failed" if row["error"] is not None else row["verdict"]
 
 
-def _table_row(row: Row, folder: Path, with_ai: bool, editors: list[str]) -> str:
+def _table_row(row: Row, folder: Path, with_ai: bool, editors: list[str], explained: bool) -> str:
     verdict = _verdict(row)
     score = row["score"]
     pictures = {"mask": row["mask"], "AI-made mask": row.get("ai_mask"), "overlay": row["overlay"]}
@@ -163,6 +165,7 @@ def _table_row(row: Row, folder: Path, with_ai: bool, editors: list[str]) -> str
         *([_share(row.get("ai_fraction"))] if with_ai else []),
         *([_editors(row, editors)] if editors else []),
         f'<td class="number">{len(row.get("regions", ()))}</td>',
+        *([_explanation(row)] if explained else []),
         f"<td>{_notes(row)}</td>",
     ]
     return f'<tr data-verdict="{verdict}">{"".join(cells)}</tr>'
@@ -184,6 +187,12 @@ def _editors(row: Row, editors: list[str]) -> str:
 
 def _number(value: float | None, text: str) -> str:
     return f'<td class="number" data-key="{-1 if value is None else value}">{text}</td>'
+
+
+def _explanation(row: Row) -> str:
+    """A paragraph a stage."""
+    stages = (row.get("explanation") or "").splitlines()
+    return '<td class="explanation">' + "".join(f"<p>{html.escape(stage)}</p>" for stage in stages if stage) + "</td>"
 
 
 def _notes(row: Row) -> str:

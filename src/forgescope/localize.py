@@ -262,11 +262,19 @@ def load_for_inference(
     if dtype not in DTYPES:
         raise ValueError(f"expected dtype {', '.join(DTYPES)}, got {dtype!r}")
     loaded, processor = load_checkpoint(model, dtype=torch.float32)
-    try:
-        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        loaded = loaded.to(target)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
-    if target.type == "cpu":
+    loaded = to_device(loaded, device)
+    if loaded.device.type == "cpu":
         return optimize_for_inference(loaded, DTYPES[dtype]), processor
     return loaded.to(DTYPES[dtype]), processor
+
+
+def to_device(model: PreTrainedModel, device: str | torch.device | None) -> PreTrainedModel:
+    """Move a model to a device; None: a GPU when there is one.
+
+    Raises:
+        ValueError: no such device.
+    """
+    try:
+        return model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error

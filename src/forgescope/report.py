@@ -53,7 +53,7 @@ class ForgeryReport:
         regions: connected parts of the mask, largest first.
         attribution: share of each editor among the pixels of the mask, largest first; empty with an empty mask, None
             from a model that does not attribute.
-        explanation: text, None from a model that does not explain.
+        explanation: what the model says, a paragraph a line; None from a model that does not explain.
         model: checkpoint that was asked.
         forged_fraction: share of forged pixels, 0..1.
         probability_map: (H, W) float32, 0..1, of which `mask` is made; None from a model that marks no pixels.

@@ -1,24 +1,21 @@
 """The folder that a run over many photographs fills: report.jsonl, report.csv, report.html, masks and overlays.
 
-report.jsonl is the journal of a run: one object an image, written when the image is done, so that an interrupted run
-goes on where it stopped.
+report.jsonl is the journal of a run: one object an image, written when the image is done.
 """
 
 import csv
 import hashlib
 import io
-import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from .editor_maps import shares_text
+from .journal import Journal, Row, write_whole
 from .report import ForgeryReport
 
-Row = dict[str, Any]
 JOURNAL = "report.jsonl"
 CSV_COLUMNS = (
     "path",
@@ -28,6 +25,7 @@ CSV_COLUMNS = (
     "ai_fraction",
     "region_count",
     "attribution",
+    "explanation",
     "mask",
     "ai_mask",
     "overlay",
@@ -43,7 +41,7 @@ LONGEST_STEM = 80
 HASH_DIGITS = 10
 
 
-class ResultsFolder:
+class ResultsFolder(Journal):
     """Results of one run, on disk.
 
     Args:
@@ -57,18 +55,7 @@ class ResultsFolder:
     """
 
     def __init__(self, folder: str | os.PathLike, settings: Row, overwrite: bool = False):
-        self.folder = Path(folder).absolute()
-        self.settings = settings
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.journal = self.folder / JOURNAL
-        if overwrite:
-            self.journal.unlink(missing_ok=True)
-        self.rows = self._read_journal()
-        self._check_settings()
-
-    def done(self, path: str) -> bool:
-        """Say whether a photograph has a row; one that failed has not, and is tried again."""
-        return os.path.abspath(path) in self.rows
+        super().__init__(Path(folder) / JOURNAL, settings, SETTINGS, overwrite)
 
     def add(self, report: ForgeryReport, with_overlay: bool = True) -> Row:
         """Write masks, overlay and row of a photograph.
@@ -93,12 +80,12 @@ class ResultsFolder:
             options = {"format": "JPEG", "quality": OVERLAY_QUALITY}
             overlay = self._write_picture(Path("overlays") / f"{name}.jpg", report.overlay(), options)
         pictures = {"mask": mask, "ai_mask": ai_mask, "overlay": overlay}
-        return self._append(report.to_dict() | pictures | {"error": None})
+        return self.append(report.to_dict() | pictures | {"error": None})
 
     def add_failure(self, path: str, error: str) -> Row:
         """Write the row of a photograph that could not be examined; returns it."""
         empty = dict.fromkeys(("verdict", "score", "forged_fraction", "ai_fraction", "mask", "ai_mask", "overlay"))
-        return self._append({"path": path} | empty | {"error": error})
+        return self.append({"path": path} | empty | {"error": error})
 
     def write_csv(self) -> Path:
         """Write report.csv from all rows and return its path; raises OSError when it cannot be written."""
@@ -110,57 +97,11 @@ class ResultsFolder:
             writer.writerow(row | {"region_count": len(row.get("regions", ()))} | texts)
         return write_whole(self.folder / "report.csv", text.getvalue().encode("utf-8", errors="backslashreplace"))
 
-    def _append(self, row: Row) -> Row:
-        """Add one line to the journal; when the disk is full, no half line stays behind."""
-        row |= self.settings
-        rest = _json_line(row)
-        # unbuffered: a buffer would try again to write what the disk had no room for, after the line was taken back
-        with open(self.journal, "ab", buffering=0) as file:
-            end = file.seek(0, os.SEEK_END)
-            try:
-                while rest:
-                    rest = rest[file.write(rest) :]
-            except OSError:
-                file.truncate(end)
-                raise
-        self.rows[os.path.abspath(row["path"])] = row
-        return row
-
     def _write_picture(self, name: Path, picture: Image.Image, options: Row) -> str:
         (self.folder / name.parent).mkdir(exist_ok=True)
         content = io.BytesIO()
         picture.save(content, **options)
         return str(write_whole(self.folder / name, content.getvalue()))
-
-    def _read_journal(self) -> dict[str, Row]:
-        """Rows by absolute path; failed ones and a last line cut off by a crash are dropped, from the file too."""
-        if not self.journal.exists():
-            return {}
-        lines = self.journal.read_bytes().splitlines(keepends=True)
-        rows: dict[str, Row] = {}
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-                rows[os.path.abspath(row["path"])] = row
-            except (ValueError, TypeError, KeyError) as error:
-                if number == len(lines) and not line.endswith(b"\n"):
-                    continue
-                raise ValueError(
-                    f"line {number} of {self.journal} is no row of a report: choose another --out, or --overwrite"
-                ) from error
-        kept = {path: row for path, row in rows.items() if row.get("error") is None}
-        if len(kept) < len(lines):
-            write_whole(self.journal, b"".join(map(_json_line, kept.values())))
-        return kept
-
-    def _check_settings(self) -> None:
-        for row in self.rows.values():
-            for key in SETTINGS:
-                if row.get(key) != self.settings.get(key):
-                    raise ValueError(
-                        f"{self.folder} holds results with {key} {row.get(key)!r}, this run has "
-                        f"{self.settings.get(key)!r}: choose another --out, or --overwrite"
-                    )
 
 
 def picture_name(path: str) -> str:
@@ -174,31 +115,3 @@ def picture_name(path: str) -> str:
     stem = re.sub(r"[^\w.-]", "_", Path(path).stem)[:LONGEST_STEM]
     digest = hashlib.sha256(absolute.encode("utf-8", errors="surrogateescape")).hexdigest()
     return f"{stem}-{digest[:HASH_DIGITS]}"
-
-
-def write_whole(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all.
-
-    Args:
-        path: where it is to be.
-        content: all of it.
-
-    Returns:
-        `path`.
-
-    Raises:
-        OSError: it cannot be written; what was at `path` before is still there.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _json_line(row: Row) -> bytes:
-    """One line of ASCII, so that file names of any bytes survive."""
-    return json.dumps(row).encode("ascii") + b"\n"

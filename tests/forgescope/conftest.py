@@ -43,6 +43,14 @@ def native_checkpoint(tiny_checkpoint, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def answering_checkpoint(tmp_path_factory) -> Path:
+    """Folder of a tiny FakeReasoning that gives known answers about plain pictures."""
+    from answering_fakereasoning import save_answering_checkpoint
+
+    return save_answering_checkpoint(tmp_path_factory.mktemp("checkpoint") / "answering")
+
+
 def make_photo(width: int, height: int, seed: int = 0) -> Image.Image:
     """Smooth random colours with noise."""
     generator = np.random.default_rng(seed)

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from forgescope.decision import DecisionRule
+from forgescope.journal import write_whole
 from forgescope.report import ForgeryReport, find_regions
-from forgescope.results import ResultsFolder, picture_name, write_whole
+from forgescope.results import ResultsFolder, picture_name
 
 SETTINGS = {"model": "tiny", "precision": "float32", "rule": DecisionRule().describe(), "tile": None}
 

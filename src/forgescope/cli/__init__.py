@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from forgescope import __version__
-from forgescope.cli import annotate, construct, convert, data, detect, evaluate, push, refine, train
+from forgescope.cli import annotate, construct, convert, data, detect, evaluate, explain, push, refine, train
 
 app = typer.Typer(
     name="forgescope",
@@ -15,6 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("detect")(detect.detect)
+app.command("explain")(explain.explain)
 app.add_typer(annotate.app, name="annotate")
 app.add_typer(construct.app, name="construct")
 app.add_typer(convert.app, name="convert")

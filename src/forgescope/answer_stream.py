@@ -1,0 +1,51 @@
+"""An answer shown while it is generated."""
+
+from collections.abc import Callable
+
+import torch
+from transformers import PreTrainedTokenizerBase
+from transformers.generation.streamers import BaseStreamer
+
+
+class AnswerStream(BaseStreamer):
+    """Hand on the text of one answer word by word; together it is the text of the whole answer.
+
+    transformers' `TextStreamer` decodes every line on its own, where Llama's tokenizer drops a leading blank.
+
+    Args:
+        tokenizer: of the model.
+        write: is called with every piece of text.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, write: Callable[[str], object]):
+        self.tokenizer = tokenizer
+        self.write = write
+        self._begin()
+
+    def put(self, value: torch.Tensor) -> None:
+        """Take the prompt (1, L), then each new token (1,)."""
+        if self.before_answer:
+            self.before_answer = False
+            return
+        self.ids += value.reshape(-1).tolist()
+        # the last word may go on, and a blank behind it may be the last of the answer
+        finished, *last = self._text().rsplit(maxsplit=1) or [""]
+        self._write(finished if last else "")
+
+    def end(self) -> None:
+        """Write the rest."""
+        self._write(self._text().rstrip())
+        self._begin()
+
+    def _begin(self) -> None:
+        self.ids: list[int] = []
+        self.written = 0
+        self.before_answer = True
+
+    def _text(self) -> str:
+        return self.tokenizer.decode(self.ids, skip_special_tokens=True).lstrip()
+
+    def _write(self, text: str) -> None:
+        if len(text) > self.written:
+            self.write(text[self.written :])
+            self.written = len(text)
