@@ -48,6 +48,44 @@ def fakereasoning(
     print_report(report, out)
 
 
+@app.command()
+def legion(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LEGION_DIR",
+            help="Folder: LEGION or GLaMM in the authors' layout, what stage 2 saves, or the weights of a LoRA run.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder to write.")],
+    clip: Annotated[
+        Path | None,
+        typer.Option(help="Folder of openai/clip-vit-large-patch14-336, where LEGION_DIR does not have it."),
+    ] = None,
+    head: Annotated[
+        Path | None, typer.Option(help="Stage-2 checkpoint, file or folder, of which the detection head is taken.")
+    ] = None,
+    sam: Annotated[
+        Path | None,
+        typer.Option(help="SAM, where LEGION_DIR does not have it: the authors' .pth file, or a folder with it."),
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="Folder with config.json and tokenizer of the model that a LoRA run started from."),
+    ] = None,
+    lora_alpha: Annotated[float, typer.Option(help="Scaling factor of a LoRA run; the paper says 8.")] = 16.0,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32, bfloat16 or float16.", show_default="that of the language model"),
+    ] = None,
+) -> None:
+    """Convert LEGION, or a GLaMM to train it from; every tensor is accounted for."""
+    from forgescope.convert_legion import convert_legion
+
+    report = convert_legion(source, out, clip, head, sam, base, lora_alpha, dtype)
+    print_report(report, out)
+
+
 def print_report(report: "ConversionReport", out: Path) -> None:
     """Print what became of the tensors, equal lines counted together."""
     from rich.console import Console
