@@ -84,6 +84,26 @@ def answer_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def legion_tokenizer(tmp_path_factory):
+    """Folder of a small Llama tokenizer for the captions of `legion_folder`."""
+    from legion_runs import save_tokenizer
+
+    folder = tmp_path_factory.mktemp("legion_tokenizer")
+    save_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def legion_folder(tmp_path_factory):
+    """SynthScars in small: 6 images of 64 x 64 pixels, in turn with two artifacts and with one."""
+    from legion_runs import write_synthscars
+
+    folder = tmp_path_factory.mktemp("synthscars")
+    write_synthscars(folder, 6)
+    return folder
+
+
 @pytest.fixture
 def tiny_recipe():
     """A recipe for the tiny network at 64 x 64 pixels with random crops and JPEG."""

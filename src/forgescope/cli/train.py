@@ -168,6 +168,74 @@ def fakereasoning(
     _report(output, metrics, "verdicts on given answers")
 
 
+@app.command("legion")
+def legion(
+    data: Annotated[Path, typer.Option(help="SynthScars: its archive, its folder, or a folder in its layout.")],
+    output: Annotated[str, typer.Option(help="Folder for checkpoints and the final model.")] = "runs/legion",
+    recipe: Annotated[
+        str, typer.Option(help="legion (the paper), legion-published, legion-mini, or YAML file.")
+    ] = "legion",
+    base: Annotated[
+        str | None,
+        typer.Option(help="Start from this: a LEGION checkpoint, such as a GLaMM after `forgescope convert legion`."),
+    ] = None,
+    rasterizer: Annotated[
+        str, typer.Option(help="How polygons become masks: fillpoly, or coco (needs pycocotools) as published.")
+    ] = "fillpoly",
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value, e.g. tuning.save=merged; repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the output folder.")] = False,
+) -> None:
+    """Train LEGION to explain and outline (stage 1), and save its adapters, or the whole model, with the processor.
+
+    Several processes: torchrun --nproc_per_node 2 -m forgescope train legion --data DIR
+    """
+    from forgescope.datasets_scripts.load import load_corpus
+    from forgescope.hub import resolve_checkpoint
+    from forgescope.trainers.train_legion import legion_recipe, train
+
+    run = legion_recipe(recipe, override or ())
+    if base is not None:
+        base = resolve_checkpoint(base, model_types=("legion",))
+    # the test split stays unseen: rows of train are held out
+    train_rows: Any = load_corpus("synthscars", data, config="grounded", split="train", rasterizer=rasterizer)
+    metrics = train({"train": train_rows}, run, output, base=base, resume=resume)
+    _report(output, metrics, "masks on given texts, means over images")
+
+
+@app.command("legion-detection")
+def legion_detection(
+    data: Annotated[Path, typer.Option(help="The corpus that --corpus names.")],
+    base: Annotated[str, typer.Option(help="LEGION checkpoint whose detection head is trained.")],
+    corpus: Annotated[
+        str, typer.Option(help="progan_train (the paper), or another corpus of labelled images, such as genimage.")
+    ] = "progan_train",
+    output: Annotated[str, typer.Option(help="Folder for checkpoints and the final model.")] = "runs/legion-detection",
+    recipe: Annotated[str, typer.Option(help="Packaged recipe or YAML file.")] = "legion-detection",
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of class tokens, which runs may share.", show_default="in --output")
+    ] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value, e.g. data.batch_size=256; repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the output folder.")] = False,
+) -> None:
+    """Train LEGION's detection head (stage 2) on CLIP's class tokens, and save the whole model with it.
+
+    Several processes: torchrun --nproc_per_node 2 -m forgescope train legion-detection --data DIR --base DIR
+    """
+    from forgescope.datasets_scripts.load import load_corpus
+    from forgescope.hub import resolve_checkpoint
+    from forgescope.trainers.train_legion_detection import detection_recipe, train
+
+    run = detection_recipe(recipe, override or ())
+    base = resolve_checkpoint(base, model_types=("legion",))
+    name, config = ("cnnspot", corpus) if corpus == "progan_train" else (corpus, None)
+    splits: Any = load_corpus(name, data, config=config)
+    _report(output, train(splits, run, output, base, resume=resume, cache=cache), "verdicts at 0.5")
+
+
 def _report(output: str, metrics: dict[str, float], rule: str) -> None:
     """Print where a run is and how its model does on the validation images."""
     summary = ", ".join(
