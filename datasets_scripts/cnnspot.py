@@ -153,14 +153,11 @@ class CNNSpot(CorpusBuilder):
         for item in piece:
             checked = checked_image(self.files, item.name, notes, self.config.verify_images)
             if checked is not None:
-                yield {
-                    "image": checked[0],
-                    "label": LABELS[_label_folder(item.name)],
-                    "mask": None,
-                    "id": item.name,
-                    "source": item.source,
-                    "category": item.category,
-                }
+                yield {"image": checked[0], "mask": None, "category": item.category, **self.facts(item)}
+
+    def facts(self, item: _Item) -> dict[str, str]:
+        """See `CorpusBuilder.facts`."""
+        return {"label": LABELS[_label_folder(item.name)], "id": item.name, "source": item.source}
 
     def _place(self, folders: list[str]) -> tuple[str, str, str | None]:
         """Split, generator and class of a file in these folders (above 0_real or 1_fake)."""

@@ -153,8 +153,7 @@ def _parse_one(text: str) -> Perturbation:
     whole = all(values.get(kind, 1) % 1 == 0 for kind in WHOLE_NUMBERS)
     if not values.keys() <= set(KINDS) or not whole:
         raise ValueError(
-            "expected table2, none, jpeg:80, crop:20, resize:256, noise:0.1, blur:5 or jpeg:80+crop:20, got "
-            f"{text!r}"
+            f"expected table2, none, jpeg:80, crop:20, resize:256, noise:0.1, blur:5 or jpeg:80+crop:20, got {text!r}"
         )
     quality, edge, kernel = (int(values[kind]) if kind in values else None for kind in ("jpeg", "resize", "blur"))
     return Perturbation(quality, values.get("crop", 0.0), edge, values.get("noise", 0.0), kernel)

@@ -1,6 +1,6 @@
 """Every protocol of the papers by name. ICL-Net's numbers go with the preset `iclnet` (`protocols_iclnet`)."""
 
-from . import protocols_diffseg, protocols_fakereasoning, protocols_gamma
+from . import protocols_diffseg, protocols_fakereasoning, protocols_gamma, protocols_legion
 from .protocol import Protocol
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -9,6 +9,7 @@ PROTOCOLS: dict[str, Protocol] = {
         *protocols_gamma.PROTOCOLS,
         *protocols_diffseg.PROTOCOLS,
         *protocols_fakereasoning.PROTOCOLS,
+        *protocols_legion.PROTOCOLS,
     )
 }
 

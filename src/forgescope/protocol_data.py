@@ -41,11 +41,15 @@ class TestImages:
         counts: their number for each source and label.
         wanted: images that were to be drawn for each; None: all.
         examples: reads them, one after another; may be called again.
+        missing: reads those of the corpus whose id a function says yes to, likewise.
+        listed: id, source and label (1 = fake) of each image of the corpus, where they are known beforehand.
     """
 
     counts: dict[Pool, int]
     wanted: int | None
     examples: Callable[[], Iterator[Example | Skipped]]
+    missing: Callable[[Callable[[str], bool]], Iterator[Example | Skipped]] = lambda _: iter(())
+    listed: tuple[tuple[str, str, int], ...] = ()
 
     @property
     def total(self) -> int:
@@ -109,7 +113,18 @@ def draw_test_images(
             else:
                 yield from _read_items(builder, items, source)
 
-    return TestImages({pool: len(items) for pool, items in drawn.items()}, wanted, examples)
+    own = {pool: items for pool, items in drawn.items() if files is None or pool[1] != REAL}
+
+    def missing(is_wanted: Callable[[str], bool]) -> Iterator[Example | Skipped]:
+        for (source, _), items in own.items():
+            yield from _read_items(builder, [one for one in items if is_wanted(builder.facts(one)["id"])], source)
+
+    listed = tuple(
+        (builder.facts(one)["id"], source, LABEL_NAMES.index(label))
+        for (source, label), items in own.items()
+        for one in items
+    )
+    return TestImages({pool: len(items) for pool, items in drawn.items()}, wanted, examples, missing, listed)
 
 
 def draw(pairs: Sequence[tuple[str, Any]], count: int | None, seed: int) -> list[Any]:

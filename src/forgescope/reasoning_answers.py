@@ -106,7 +106,7 @@ def read_answers(file: Path) -> AnswerBook:
     if not file.is_file():
         raise FileNotFoundError(f"no file {file}: expected JSON lines with id (or path) and answer")
     book = AnswerBook()
-    for number, row in _numbered(file):
+    for number, row in numbered_lines(file):
         name = next((row[column] for column in NAMES if isinstance(row.get(column), str)), None)
         answer, temperature, of_round = row.get("answer"), row.get("temperature"), row.get("round", 0)
         if name is None or not isinstance(answer, str):
@@ -143,7 +143,7 @@ def ask(
         ValueError: the file holds answers of another model or seed.
         OSError: the file cannot be written.
     """
-    for number, row in _numbered(file, cut_short=True):
+    for number, row in numbered_lines(file, cut_short=True):
         if (row.get("model"), row.get("seed")) != (model, seed):
             raise ValueError(
                 f"line {number} of {file} is of the model {row.get('model')!r} and seed {row.get('seed')!r}, this run "
@@ -199,7 +199,7 @@ def _seed(seed: int, number: int, first: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}/{first}".encode()).digest()[:SEED_BYTES], "big")
 
 
-def _numbered(file: Path, cut_short: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+def numbered_lines(file: Path, cut_short: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """Lines of a file with their numbers; none where there is no file.
 
     Args:

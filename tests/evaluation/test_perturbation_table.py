@@ -85,7 +85,7 @@ def test_blur_is_that_of_a_gaussian_made_from_its_kernel(photo, kernel):
         for row in range(kernel)
         for column in range(kernel)
     )
-    assert np.abs(np.asarray(blurred) - slow).max() <= 1
+    assert np.abs(np.asarray(blurred) - slow).max() < 1.5  # OpenCV weighs in 256ths
 
 
 @pytest.mark.parametrize("std", [0.1, 0.2, 0.3])

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from forgescope.cli import evaluate_options as options
 
 if TYPE_CHECKING:
     from forgescope.evaluation.edit_protocol import EditProtocol
@@ -21,85 +23,52 @@ PIPED_WIDTH = 160
 
 
 def evaluate(
-    data: Annotated[
-        Path,
-        typer.Option(
-            help="Folder with metadata.jsonl, or images/ and masks/, or Tp/, Gt/ and Au/; or the protocol's data."
-        ),
-    ],
-    model: Annotated[
-        str | None, typer.Argument(help="iclnet-mini, a checkpoint folder or a Hub id; none with --answers.")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="A table of a paper, such as diffseg-semantic (docs/evaluation.md has all).")
-    ] = None,
-    real: Annotated[
-        Path | None, typer.Option(help="With --protocol: photographs, where its data are fake images only.")
-    ] = None,
-    per_class: Annotated[
-        int | None, typer.Option(min=1, help="With --protocol: draw so many images, not as many as the paper.")
-    ] = None,
-    against: Annotated[
-        str | None, typer.Option(help="With diffseg protocols: a second checkpoint, measured on the same images.")
-    ] = None,
-    fake_class: Annotated[
-        str | None, typer.Option(help="With diffseg-classification: a foreign classifier's class of fake images.")
-    ] = None,
-    variant: Annotated[
-        Path | None, typer.Option(help="With diffseg-lora: the same images edited by SDXL with a LoRA.")
-    ] = None,
-    bases: Annotated[
-        Path | None, typer.Option(help="With diffseg-base: CSV with the columns id and base (real or ai).")
-    ] = None,
-    tolerance: Annotated[
-        str | None, typer.Option(help="With diffseg protocols: of the boundary F1, 2px (default) or 0.75%.")
-    ] = None,
-    answers: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="With mmfr protocols: JSON lines that keep the answers, or hold them all."),
-    ] = None,
-    unparsed: Annotated[
-        str | None, typer.Option(help="With mmfr protocols: answers without a verdict are wrong (default) or drop.")
-    ] = None,
-    embedder: Annotated[
-        str | None, typer.Option(help="With mmfr-reasoning: text encoder of CSS, a folder or a Hub id.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="train, validation or test; with diffseg protocols also all.")
-    ] = None,
-    by: Annotated[str | None, typer.Option(help="Rows for each source (default) or for each task.")] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="iclnet, imdlbenco, trufor, photoholmes, focal, mvss or lisa.")
-    ] = None,
-    reduction: Annotated[str | None, typer.Option(help="image, batch or pooled.")] = None,
-    average: Annotated[str | None, typer.Option(help="forged or macro.")] = None,
-    authentic: Annotated[str | None, typer.Option(help="Images without forgery: skip, zero or one.")] = None,
-    polarity: Annotated[str | None, typer.Option(help="normal, inverted or permute.")] = None,
-    threshold: Annotated[str | None, typer.Option(help="Pixel probability, 0 to 1, or best.")] = None,
-    border_ignore: Annotated[
-        str | None, typer.Option(metavar="E,D", help="Ignore mask borders: erode and dilate, odd, in pixels.")
-    ] = None,
-    metric_batch_size: Annotated[int | None, typer.Option(help="Images of a batch for --reduction batch.")] = None,
-    perturb: Annotated[
-        str | None, typer.Option(help="table2, or jpeg:80, crop:20, resize:256, jpeg:80+crop:20, with commas.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random crops, and of a protocol's draw.")] = 0,
-    batch_size: Annotated[int | None, typer.Option(help="Images in one forward pass.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16; default: float32.")] = "auto",
-    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws of the intervals; 0: none.")] = 1000,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows as JSON.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a chart (PNG, SVG or PDF); needs forgescope[plot].")] = None,
-    calibrate: Annotated[
-        float | None, typer.Option(metavar="RATE", help="Choose thresholds for this share of false alarms.")
-    ] = None,
-    save: Annotated[bool, typer.Option(help="With --calibrate: write the thresholds into the checkpoint.")] = False,
+    data: options.Data,
+    model: options.Model = None,
+    protocol: options.Protocol = None,
+    real: options.Real = None,
+    per_class: options.PerClass = None,
+    against: options.Against = None,
+    fake_class: options.FakeClass = None,
+    variant: options.Variant = None,
+    bases: options.Bases = None,
+    tolerance: options.Tolerance = None,
+    answers: options.Answers = None,
+    unparsed: options.Unparsed = None,
+    embedder: options.Embedder = None,
+    targets: options.Targets = None,
+    matching: options.Matching = None,
+    rasterizer: options.Rasterizer = None,
+    cleaning: options.Cleaning = None,
+    split: options.Split = None,
+    by: options.By = None,
+    preset: options.Preset = None,
+    reduction: options.Reduction = None,
+    average: options.Average = None,
+    authentic: options.Authentic = None,
+    polarity: options.Polarity = None,
+    threshold: options.Threshold = None,
+    border_ignore: options.BorderIgnore = None,
+    metric_batch_size: options.MetricBatchSize = None,
+    perturb: options.Perturb = None,
+    seed: options.Seed = 0,
+    batch_size: options.BatchSize = None,
+    device: options.Device = None,
+    dtype: options.Dtype = "auto",
+    resamples: options.Resamples = 1000,
+    json_file: options.JsonFile = None,
+    markdown: options.Markdown = None,
+    plot: options.Plot = None,
+    calibrate: options.Calibrate = None,
+    save: options.Save = False,
 ) -> None:
     """Measure how well a checkpoint finds forged images and forged pixels, under a stated rule."""
     from forgescope.analyze import Analyzer
+    from forgescope.cli.evaluate_grounded import run_families, run_grounded
     from forgescope.cli.evaluate_reasoning import run_reasoning
     from forgescope.evaluation.edit_protocol import EditProtocol
+    from forgescope.evaluation.family_rows import FamilyProtocol
+    from forgescope.evaluation.grounded_protocol import GroundedProtocol
     from forgescope.evaluation.perturbations import parse_perturbations
     from forgescope.evaluation.protocols import find_protocol
     from forgescope.evaluation.reasoning_protocol import ReasoningProtocol
@@ -122,30 +91,51 @@ def evaluate(
     folders: dict[str, Any] = {"split": split, "real": real, "variant": variant, "bases": bases}
     of_edits: dict[str, Any] = {"against": against, "fake_class": fake_class, "tolerance": tolerance}
     of_answers: dict[str, Any] = {"answers": answers, "unparsed": unparsed, "embedder": embedder}
+    of_masks: dict[str, Any] = {
+        "targets": targets,
+        "matching": matching,
+        "rasterizer": rasterizer,
+        "cleaning": cleaning,
+    }
     of_folders = {"by": by, "preset": preset, "calibrate": calibrate, "save": save or None, **changes}
     table = None if protocol is None else find_protocol(protocol)
-    if isinstance(table, ReasoningProtocol):
-        _refuse({**folders, **of_edits, **of_folders, "perturb": perturb}, f"with {table.name}")
-        draws |= {"per_class": per_class}
-        run = run_reasoning(table, data, model, settings, json_file=json_file, plot=plot, **of_answers, **draws)
+    if isinstance(table, ReasoningProtocol | GroundedProtocol | FamilyProtocol):
+        keeping: dict[str, Any] = {"answers": answers, "json_file": json_file, "plot": plot, "per_class": per_class}
+        where = f"with {table.name}"
+        if isinstance(table, GroundedProtocol):
+            own = {name: of_folders.pop(name, None) for name in ("reduction", "authentic")} | of_masks
+            own |= {"split": folders.pop("split"), "embedder": embedder, "perturb": perturb}
+            _refuse({**folders, **of_edits, **of_folders, "unparsed": unparsed}, where)
+            run = run_grounded(table, data, model, settings, **own, **keeping, **draws)
+        elif isinstance(table, ReasoningProtocol):
+            _refuse({**folders, **of_edits, **of_folders, **of_masks, "perturb": perturb}, where)
+            own = {"unparsed": unparsed, "embedder": embedder}
+            run = run_reasoning(table, data, model, settings, **own, **keeping, **draws)
+        else:
+            own = {"unparsed": unparsed, "embedder": embedder, "perturb": perturb}
+            _refuse({**folders, **of_edits, **of_folders, **of_masks, **own}, where)
+            run = run_families(table, data, model, settings, **keeping, **draws)
         asked = f"answers: {answers}" if model is None else f"model: {model}"
-        _report(run, [asked, f"data: {data}", *run.notes], json_file, markdown, plot, protocol)
+        chart = plot if isinstance(table, ReasoningProtocol) else None
+        _report(run, [asked, f"data: {data}", *run.notes], json_file, markdown, chart, protocol)
         return _name_skipped(run.results)
     if model is None:
-        raise ValueError("MODEL is missing: name a checkpoint; only the mmfr protocols can do without, with --answers")
+        raise ValueError(
+            "MODEL is missing: name a checkpoint; only the mmfr and legion protocols can do without, with --answers"
+        )
     if isinstance(table, EditProtocol):
-        _refuse({**of_folders, **of_answers}, f"with {table.name}")
+        _refuse({**of_folders, **of_answers, **of_masks}, f"with {table.name}")
         folders |= {"corpus": data}
         run = _run_edits(table, model, folders, settings, per_class=per_class, perturb=perturb, **of_edits, **draws)
     elif table is not None:
         unused: dict[str, Any] = {"split": split, "variant": variant, "bases": bases, **of_edits, **of_answers}
-        _refuse({**unused, **of_folders}, f"with {table.name}")
+        _refuse({**unused, **of_folders, **of_masks}, f"with {table.name}")
         perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
         images = draw_test_images(table, data, real, per_class, seed)
         run = evaluate_protocol(Analyzer(model, **settings), table, images, perturbations, **draws)
     else:
         unused = {"real": real, "per_class": per_class, "variant": variant, "bases": bases}
-        unused |= {**of_edits, **of_answers}
+        unused |= {**of_edits, **of_answers, **of_masks}
         _refuse(unused, "without --protocol")
         name, rules = _choose_rules(preset, changes)
         perturbations = parse_perturbations(perturb or UNPERTURBED)

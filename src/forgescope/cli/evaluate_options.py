@@ -1,0 +1,93 @@
+"""Options of `forgescope evaluate`, in the order of its help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="Folder with metadata.jsonl, or images/ and masks/, or Tp/, Gt/ and Au/; or the protocol's data."
+    ),
+]
+Model = Annotated[
+    str | None, typer.Argument(help="iclnet-mini, a checkpoint folder or a Hub id; none with --answers.")
+]
+Protocol = Annotated[
+    str | None, typer.Option(help="A table of a paper, such as diffseg-semantic (docs/evaluation.md has all).")
+]
+Real = Annotated[Path | None, typer.Option(help="With --protocol: photographs, where its data are fake images only.")]
+PerClass = Annotated[
+    int | None, typer.Option(min=1, help="With --protocol: draw so many images, not as many as the paper.")
+]
+Against = Annotated[
+    str | None, typer.Option(help="With diffseg protocols: a second checkpoint, measured on the same images.")
+]
+FakeClass = Annotated[
+    str | None, typer.Option(help="With diffseg-classification: a foreign classifier's class of fake images.")
+]
+Variant = Annotated[Path | None, typer.Option(help="With diffseg-lora: the same images edited by SDXL with a LoRA.")]
+Bases = Annotated[Path | None, typer.Option(help="With diffseg-base: CSV with the columns id and base (real or ai).")]
+Tolerance = Annotated[
+    str | None, typer.Option(help="With diffseg protocols: of the boundary F1, 2px (default) or 0.75%.")
+]
+Answers = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="With mmfr and legion protocols: JSON lines that keep the answers, or hold them all."
+    ),
+]
+Unparsed = Annotated[
+    str | None, typer.Option(help="With mmfr protocols: answers without a verdict are wrong (default) or drop.")
+]
+Embedder = Annotated[
+    str | None, typer.Option(help="Where explanations are compared: text encoder of CSS, a folder or a Hub id.")
+]
+Targets = Annotated[
+    str | None, typer.Option(help="With legion protocols: masks of images, union, or per_phrase; default: both.")
+]
+Matching = Annotated[
+    str | None, typer.Option(help="With legion protocols: phrases are paired by best IoU (default) or by their order.")
+]
+Rasterizer = Annotated[
+    str | None, typer.Option(help="With SynthScars: masks of polygons, by fillpoly (default) or coco.")
+]
+Cleaning = Annotated[
+    str | None, typer.Option(help="With legion protocols: texts are cleaned up plain (default) or as the authors do.")
+]
+Split = Annotated[
+    str | None, typer.Option(help="train, validation or test; with diffseg and legion protocols also all.")
+]
+By = Annotated[str | None, typer.Option(help="Rows for each source (default) or for each task.")]
+Preset = Annotated[str | None, typer.Option(help="iclnet, imdlbenco, trufor, photoholmes, focal, mvss or lisa.")]
+Reduction = Annotated[str | None, typer.Option(help="image, batch or pooled; with legion protocols image or dataset.")]
+Average = Annotated[str | None, typer.Option(help="forged or macro.")]
+Authentic = Annotated[str | None, typer.Option(help="Images without forgery: skip, zero or one.")]
+Polarity = Annotated[str | None, typer.Option(help="normal, inverted or permute.")]
+Threshold = Annotated[str | None, typer.Option(help="Pixel probability, 0 to 1, or best.")]
+BorderIgnore = Annotated[
+    str | None, typer.Option(metavar="E,D", help="Ignore mask borders: erode and dilate, odd, in pixels.")
+]
+MetricBatchSize = Annotated[int | None, typer.Option(help="Images of a batch for --reduction batch.")]
+Perturb = Annotated[
+    str | None,
+    typer.Option(help="table2, or jpeg:80, crop:20, resize:256, noise:0.1, blur:5, jpeg:80+crop:20, with commas."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of random crops and noise, and of a protocol's draw.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images in one forward pass.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")]
+Dtype = Annotated[str, typer.Option(help="float32 or bfloat16; default: float32.")]
+Resamples = Annotated[int, typer.Option(min=0, help="Bootstrap draws of the intervals; 0: none.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows as JSON.")]
+Markdown = Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write a chart (PNG, SVG or PDF), with legion protocols a folder with it; needs forgescope[plot]."
+    ),
+]
+Calibrate = Annotated[
+    float | None, typer.Option(metavar="RATE", help="Choose thresholds for this share of false alarms.")
+]
+Save = Annotated[bool, typer.Option(help="With --calibrate: write the thresholds into the checkpoint.")]
