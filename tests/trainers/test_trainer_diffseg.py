@@ -8,10 +8,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from training_runs import EDITORS, SHORT, assert_equal_weights, run_command_line, weights_of, write_recipe
-from transformers import EvalPrediction, SegformerConfig, SegformerModel, Trainer, TrainerCallback, TrainingArguments
+from training_runs import (
+    EDITORS,
+    SHORT,
+    Interruption,
+    assert_equal_weights,
+    command_line,
+    logs_of,
+    run_command_line,
+    weights_of,
+    write_recipe,
+)
+from transformers import EvalPrediction, SegformerConfig, SegformerModel, Trainer, TrainingArguments
 
-from forgescope.cli import main
 from forgescope.modeling.configuration_diffseg import DiffSegConfig
 from forgescope.modeling.modeling_diffseg import DiffSegForEditSegmentation
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
@@ -28,10 +37,6 @@ STEPWISE = {"save_strategy": "steps", "save_steps": 3}
 @pytest.fixture(scope="module")
 def splits(edit_folder):
     return load_splits(edit_folder)
-
-
-def logs_of(trainer):
-    return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
 def test_confusion_matrices_equal_a_loop_and_skip_ignored_pixels():
@@ -131,14 +136,6 @@ def test_the_optimizer_takes_its_momentum_from_the_recipe(splits, tiny_diffseg_r
     assert {group["momentum"] for group in optimizer.param_groups} == {0.9}
 
 
-class Interruption(TrainerCallback):
-    """Ends the process, as it were, in the middle of a step."""
-
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        if state.global_step == 4:
-            raise KeyboardInterrupt
-
-
 def test_a_run_that_was_killed_resumes_bit_exactly(splits, tiny_diffseg_recipe, tmp_path):
     # dropout and the head's learning rate are on, and the schedule moves: all of it is resumed, inside an epoch
     recipe = tiny_diffseg_recipe("deeplabv3plus", decoder_dropout=0.3)
@@ -147,7 +144,7 @@ def test_a_run_that_was_killed_resumes_bit_exactly(splits, tiny_diffseg_recipe, 
     whole, halves = str(tmp_path / "whole"), str(tmp_path / "halves")
     train(splits, recipe, whole, **settings)
     trainer = build_trainer(splits, recipe, halves, **settings)
-    trainer.add_callback(Interruption())
+    trainer.add_callback(Interruption(4))
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
     assert sorted(os.listdir(halves)) == ["checkpoint-3"]
@@ -310,14 +307,6 @@ def test_errors_of_workers_are_the_reason_alone(edit_folder, tiny_diffseg_recipe
             train(chosen, recipe, str(tmp_path / "out"), dataloader_num_workers=1)
 
 
-def command_line(monkeypatch, *arguments):
-    """Run `forgescope train diffseg` in this process and return its exit status."""
-    monkeypatch.setattr("sys.argv", ["forgescope", "train", "diffseg", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return stopped.value.code
-
-
 def test_the_command_line_trains_a_row_of_table_4_on_the_corpus(
     edit_folder, tiny_diffseg_recipe, tmp_path, monkeypatch, capsys
 ):
@@ -333,7 +322,7 @@ def test_the_command_line_trains_a_row_of_table_4_on_the_corpus(
     recipe = write_recipe(tmp_path / "tiny.yaml", **{"model": tiny_diffseg_recipe().model, "training": SHORT})
     common = ("--data", str(corpus), "--corpus", "diffseg30k", "--recipe", recipe, "--output", str(tmp_path / "out"))
     changes = ("--task", "binary", "--set", "data.held_out_editors=[striped]", "--set", "data.negatives=0")
-    assert command_line(monkeypatch, *common, *changes, "--set", "training.max_steps=1") == 0
+    assert command_line(monkeypatch, "diffseg", *common, *changes, "--set", "training.max_steps=1") == 0
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert last.startswith("validation (pooled pixels, mean IoU of the editors): iou_edited ")
     assert DiffSegConfig.from_pretrained(tmp_path / "out").task == "binary"
@@ -351,7 +340,7 @@ def test_the_command_line_trains_a_row_of_table_4_on_the_corpus(
     ],
 )
 def test_command_line_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
-    assert command_line(monkeypatch, *arguments, "--output", str(tmp_path / "out")) == 2
+    assert command_line(monkeypatch, "diffseg", *arguments, "--output", str(tmp_path / "out")) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert message in last

@@ -10,10 +10,19 @@ import pytest
 import torch
 from fakereasoning_runs import tiny_recipe
 from sklearn.metrics import roc_auc_score
-from training_runs import assert_equal_weights, run_command_line, weights_of, write_recipe
-from transformers import EvalPrediction, TrainerCallback, TrainingArguments
+from training_runs import (
+    Interruption,
+    Watcher,
+    assert_equal_weights,
+    command_line,
+    logs_of,
+    run_command_line,
+    trained_weights,
+    weights_of,
+    write_recipe,
+)
+from transformers import EvalPrediction, TrainingArguments
 
-from forgescope.cli import main
 from forgescope.trainers.answer_folder import load_answer_folder
 from forgescope.trainers.rows_fakereasoning import FakeReasoningDataConfig
 from forgescope.trainers.train_fakereasoning import build_trainer, train
@@ -34,14 +43,6 @@ def splits(answer_folder):
 @pytest.fixture
 def recipe(fakereasoning_tokenizer):
     return tiny_recipe(fakereasoning_tokenizer, model=LABELS)
-
-
-def logs_of(trainer):
-    return [entry for entry in trainer.state.log_history if "loss" in entry]
-
-
-def trained_weights(trainer):
-    return {name: weight.detach().clone() for name, weight in trainer.model.named_parameters() if weight.requires_grad}
 
 
 def test_training_logs_every_part_and_lowers_the_loss(splits, recipe, tmp_path):
@@ -121,17 +122,6 @@ def test_projectors_may_have_a_learning_rate_of_their_own(splits, recipe, tmp_pa
         torch.testing.assert_close(weight, before[name] - rate * gradients[name])
 
 
-class Watcher(TrainerCallback):
-    """Keeps the gradients of a step."""
-
-    def __init__(self, gradients):
-        self.gradients = gradients
-
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        named = ((name, parameter.grad) for name, parameter in model.named_parameters() if parameter.requires_grad)
-        self.gradients |= {name: gradient.clone() for name, gradient in named}
-
-
 def test_accumulation_is_the_mean_of_the_batches(splits, recipe, tmp_path):
     settings = PLAIN_SGD | {"max_steps": 1, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
     trainer = build_trainer(splits, recipe, str(tmp_path / "a"), **settings)
@@ -175,17 +165,6 @@ def test_activation_checkpointing_changes_nothing(splits, fakereasoning_tokenize
         results.append(trained_weights(trainer))
     assert [len(seen) for seen in calls] == [1, 2]
     assert_equal_weights(*results, tolerance=1e-6)
-
-
-class Interruption(TrainerCallback):
-    """Ends the process, as it were, in the middle of a step."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("sampling", ["random", "group_by_length"])
@@ -271,14 +250,6 @@ def test_two_processes_resume_bit_exactly(answer_folder, recipe, tmp_path):
     assert_equal_weights(weights_of(whole), weights_of(halves))
 
 
-def command_line(monkeypatch, *arguments):
-    """Run `forgescope train fakereasoning` in this process and return its exit status."""
-    monkeypatch.setattr("sys.argv", ["forgescope", "train", "fakereasoning", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return stopped.value.code
-
-
 def test_the_command_line_trains_an_ablation_on_a_corpus(answer_folder, recipe, tmp_path, monkeypatch, capsys):
     corpus = tmp_path / "mmfr"
     conversations = []
@@ -293,7 +264,7 @@ def test_the_command_line_trains_an_ablation_on_a_corpus(answer_folder, recipe, 
     path = recipe_file(recipe, tmp_path / "tiny.yaml", max_steps=1)
     arguments = ("--data", str(corpus), "--corpus", "mmfr", "--recipe", path, "--output", str(tmp_path / "out"))
     ablation = ("--ablation", "table5-lm", "--set", "data.validation_rows=3")
-    assert command_line(monkeypatch, *arguments, *ablation) == 0
+    assert command_line(monkeypatch, "fakereasoning", *arguments, *ablation) == 0
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert last.startswith("validation (verdicts on given answers): accuracy ")
     assert not any("forgery_contrast" in name for name in weights_of(tmp_path / "out"))
@@ -310,7 +281,7 @@ def test_the_command_line_trains_an_ablation_on_a_corpus(answer_folder, recipe, 
     ],
 )
 def test_command_line_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
-    assert command_line(monkeypatch, *arguments, "--output", str(tmp_path / "out")) == 2
+    assert command_line(monkeypatch, "fakereasoning", *arguments, "--output", str(tmp_path / "out")) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert message in last

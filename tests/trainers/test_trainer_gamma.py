@@ -8,10 +8,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
-from training_runs import assert_equal_weights, run_command_line, weights_of, write_recipe
-from transformers import EvalPrediction, SegformerConfig, SegformerModel, TrainerCallback
+from training_runs import (
+    Interruption,
+    assert_equal_weights,
+    command_line,
+    logs_of,
+    run_command_line,
+    weights_of,
+    write_recipe,
+)
+from transformers import EvalPrediction, SegformerConfig, SegformerModel
 
-from forgescope.cli import main
 from forgescope.trainers.recipe import available_ablations
 from forgescope.trainers.train_gamma import EarlyStopping, build_model, build_trainer, train
 from forgescope.trainers.trainer_gamma import detection_metrics
@@ -31,10 +38,6 @@ EVALUATED = {
 @pytest.fixture(scope="module")
 def splits(gamma_folder):
     return load_splits(gamma_folder)
-
-
-def logs_of(trainer):
-    return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
 def test_training_logs_every_part_and_lowers_the_loss(splits, tiny_gamma_recipe, tmp_path):
@@ -121,17 +124,6 @@ def test_variants_train_and_are_evaluated(splits, tiny_gamma_recipe, tmp_path, a
     metrics = train(splits, recipe, str(tmp_path), max_steps=1)
     assert 0 <= metrics["eval_accuracy"] <= 1
     assert ("eval_ai_iou" in metrics) == (ablation != "table4-classification")
-
-
-class Interruption(TrainerCallback):
-    """Ends the process, as it were, in the middle of a step."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("stopped_at", [4, 5])
@@ -276,14 +268,6 @@ def test_a_saved_run_loads_with_its_image_processor(splits, tiny_gamma_recipe, t
     assert (processor.do_resize, processor.smallest_edge) == (False, 64)
 
 
-def command_line(monkeypatch, *arguments):
-    """Run `forgescope train gamma` in this process and return its exit status."""
-    monkeypatch.setattr("sys.argv", ["forgescope", "train", "gamma", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return stopped.value.code
-
-
 def test_the_command_line_trains_an_ablation_on_a_corpus(
     gamma_folder, tiny_gamma_recipe, tmp_path, monkeypatch, capsys
 ):
@@ -291,7 +275,7 @@ def test_the_command_line_trains_an_ablation_on_a_corpus(
     shutil.copytree(gamma_folder, mix / "manipulations")
     recipe = recipe_file(tiny_gamma_recipe, tmp_path / "tiny.yaml", max_steps=1)
     common = ("--data", str(mix), "--corpus", "gamma_mix", "--recipe", recipe, "--output", str(tmp_path / "out"))
-    assert command_line(monkeypatch, *common, "--ablation", "table4-ai") == 0
+    assert command_line(monkeypatch, "gamma", *common, "--ablation", "table4-ai") == 0
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert last.startswith("validation (masks: pooled pixels, forged class): accuracy ")
     assert not any("decoders.manipulation" in name for name in weights_of(tmp_path / "out"))
@@ -306,7 +290,7 @@ def test_the_command_line_trains_an_ablation_on_a_corpus(
     ],
 )
 def test_command_line_errors_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
-    assert command_line(monkeypatch, *arguments, "--output", str(tmp_path / "out")) == 2
+    assert command_line(monkeypatch, "gamma", *arguments, "--output", str(tmp_path / "out")) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert message in last

@@ -6,9 +6,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from forgescope.cli import main
 
 SHORT = {
     "optim": "adamw_torch",
@@ -133,3 +137,43 @@ def write_recipe(path, **sections) -> str:
     """Write the sections of a recipe as YAML and return its path."""
     path.write_text(yaml.safe_dump(sections))
     return str(path)
+
+
+def command_line(monkeypatch, model, *arguments) -> int:
+    """Run `forgescope train MODEL ...` in this process and return its exit status."""
+    monkeypatch.setattr("sys.argv", ["forgescope", "train", model, *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code
+
+
+def logs_of(trainer) -> list[dict]:
+    """What a trainer has logged of its steps."""
+    return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+def trained_weights(trainer) -> dict:
+    """Copies of the weights that are trained."""
+    return {name: weight.detach().clone() for name, weight in trainer.model.named_parameters() if weight.requires_grad}
+
+
+class Watcher(TrainerCallback):
+    """Keeps the gradients of a step."""
+
+    def __init__(self, gradients):
+        self.gradients = gradients
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        named = ((name, parameter.grad) for name, parameter in model.named_parameters())
+        self.gradients |= {name: gradient.clone() for name, gradient in named if gradient is not None}
+
+
+class Interruption(TrainerCallback):
+    """Ends the process, as it were, in the middle of a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
