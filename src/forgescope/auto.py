@@ -25,12 +25,15 @@ from forgescope.modeling.configuration_diffseg import DiffSegConfig
 from forgescope.modeling.configuration_fakereasoning import FakeReasoningConfig
 from forgescope.modeling.configuration_gamma import GammaConfig
 from forgescope.modeling.configuration_iclnet import ICLNetConfig
+from forgescope.modeling.configuration_legion import LegionConfig
 from forgescope.modeling.modeling_diffseg import DiffSegForEditSegmentation
 from forgescope.modeling.modeling_fakereasoning import FakeReasoningForConditionalGeneration
 from forgescope.modeling.modeling_gamma import GammaForDetection, GammaModel
 from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation, ICLNetModel
+from forgescope.modeling.modeling_legion import LegionForGroundedExplanation
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 from forgescope.processing.processing_fakereasoning import FakeReasoningProcessor
+from forgescope.processing.processing_legion import LegionProcessor
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,14 @@ MODELS: dict[str, ModelFamily] = {
         base_model=None,
         task_auto_class=AutoModelForImageTextToText,
         processor=FakeReasoningProcessor,
+        pipeline_tag="image-text-to-text",
+    ),
+    "legion": ModelFamily(
+        config=LegionConfig,
+        task_model=LegionForGroundedExplanation,
+        base_model=None,
+        task_auto_class=AutoModelForImageTextToText,
+        processor=LegionProcessor,
         pipeline_tag="image-text-to-text",
     ),
 }

@@ -56,13 +56,19 @@ TINY_SAM = {
     },
 }
 # models whose inputs are an image and a prompt
-TEXT_MODELS = ("fakereasoning",)
+TEXT_MODELS = ("fakereasoning", "legion")
 # A model that is new in the table needs an entry here; the tests of every model then run over it.
 TINY_SETTINGS: dict[str, dict[str, Any]] = {
     "iclnet": {"encoder_config": TINY_ENCODER, "head_hidden_sizes": (16, 16, 8, 8)},
     "gamma": {"encoder_config": TINY_ENCODER, "decoder_hidden_size": 24, "num_attention_heads": 3},
     "diffseg": {"encoder_config": TINY_ENCODER, "decoder_hidden_size": 16},
     "fakereasoning": {"vision_config": TINY_CLIP, "text_config": TINY_LLAMA},
+    "legion": {
+        "vision_config": TINY_CLIP,
+        "text_config": TINY_LLAMA | {"vocab_size": 32007},
+        "grounding_config": TINY_SAM,
+        "detection_hidden_size": 24,
+    },
 }
 
 
@@ -95,8 +101,12 @@ def drawn(model: nn.Module) -> nn.Module:
 def tiny_processor(model_type: str) -> Any:
     """The processor of a tiny model: photographs become 64 x 64 pixels, or 28 x 28 for a model that writes texts."""
     if model_type in TEXT_MODELS:
-        from llama_tokenizer import fakereasoning_processor  # not every test has a second to wait for it
+        # not every test has a second to wait for the tokenizer
+        from legion_processor import legion_processor
+        from llama_tokenizer import fakereasoning_processor
 
+        if model_type == "legion":
+            return legion_processor(TINY_CLIP["image_size"], TINY_SAM["vision_config"]["image_size"])
         return fakereasoning_processor(image_size=TINY_CLIP["image_size"])
     settings = {"do_resize": False, "smallest_edge": 64} if model_type == "gamma" else {}
     return MODELS[model_type].processor(size={"height": 64, "width": 64}, **settings)
@@ -108,27 +118,32 @@ def tiny_inputs(model_type: str) -> dict[str, torch.Tensor]:
     pixels = {"pixel_values": torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))}
     if model_type not in TEXT_MODELS:
         return pixels
-    image = [tiny_config(model_type).image_token_id] * (size // TINY_CLIP["patch_size"]) ** 2
+    config = tiny_config(model_type)
+    image = [config.image_token_id] * (size // TINY_CLIP["patch_size"]) ** 2
     ids = torch.tensor([[1, 700, *image, 800, 801, 802, 803, 2], [1, 700, *image, 900, 901, 902, 903, 2]])
+    if model_type == "legion":
+        ids[:, -3] = config.seg_token_id
+        pixels["grounding_pixel_values"] = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     return pixels | {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 def tiny_targets(model_type: str) -> dict[str, torch.Tensor]:
     """Targets of the two images, as the model's `forward` takes them: a square in each mask, or a text."""
+    masks = torch.zeros(2, 16, 16, dtype=torch.long)
+    masks[0, 3:9, 2:12] = 1
+    masks[1, 8:, 8:] = 1
     if model_type in TEXT_MODELS:
         ids = tiny_inputs(model_type)["input_ids"]
         places = torch.arange(ids.shape[1]).expand_as(ids)
         image_end = int((ids[0] >= TINY_LLAMA["vocab_size"]).nonzero()[-1])
         answer = places > image_end + 1
-        return {
-            "labels": ids.masked_fill(~answer, -100),
-            "forgery_labels": torch.tensor([1, 0]),
+        common = {"labels": ids.masked_fill(~answer, -100), "forgery_labels": torch.tensor([1, 0])}
+        if model_type == "legion":
+            return common | {"masks": masks[:, None]}
+        return common | {
             "caption_mask": places == image_end + 2,
             "reasoning_mask": places == image_end + 3,
         }
-    masks = torch.zeros(2, 16, 16, dtype=torch.long)
-    masks[0, 3:9, 2:12] = 1
-    masks[1, 8:, 8:] = 1
     if model_type == "gamma":
         return {"labels": torch.tensor([1, 0]), "manipulation_mask": masks, "ai_mask": masks.flip(2)}
     return {"labels": masks}

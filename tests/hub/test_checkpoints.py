@@ -18,6 +18,7 @@ SETTINGS = {
     "gamma": ("cross_attention", {"decoder_hidden_size": 48}, "classifier"),
     "diffseg": ("task", {"decoder_hidden_size": 48}, "segmenter.decoder"),
     "fakereasoning": ("contrastive_pool", {"contrastive_queue_size": 8}, "forgery_contrast"),
+    "legion": ("seg_token_id", {"detection_hidden_size": 8}, "detection_head"),
 }
 
 

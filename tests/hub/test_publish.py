@@ -207,7 +207,8 @@ def test_stock_pipeline_gives_a_text(published, model_type):
     prompt = {name: prompt[name] for name in ("input_ids", "attention_mask", "pixel_values")}
     ids = model.generate(**prompt, max_new_tokens=3, do_sample=False)[0, prompt["input_ids"].shape[1] :]
     text = str(np.load(published[0] / model_type / "pipeline.npz")["text"])
-    assert text == processor.tokenizer.decode(ids, skip_special_tokens=True)
+    # the pipeline decodes prompt and answer as one, so the answer keeps the blank before it
+    assert text.strip() == processor.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
 
 @every_model

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 from transformers.models.clip.modeling_clip import CLIPVisionEmbeddings
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.sam.modeling_sam import SamPositionalEmbedding, SamVisionAttention, SamVisionEncoder
 
 from forgescope.auto import MODELS
 from forgescope.modeling.full_precision import FullPrecisionModule
@@ -19,7 +20,15 @@ BASE_MODELS = [name for name, family in MODELS.items() if family.base_model is n
 # settings with which a model has other layers than by default
 OTHER_LAYERS = [("iclnet", {"noise_filter": kind}) for kind in ("residual", "fft", "energy")]
 # layers whose start their own tests know
-OWN_START = (CLIPVisionEmbeddings, FullPrecisionModule, nn.Embedding)
+OWN_START = (
+    CLIPVisionEmbeddings,
+    FullPrecisionModule,
+    SamPositionalEmbedding,
+    SamVisionAttention,
+    SamVisionEncoder,
+    nn.ConvTranspose2d,
+    nn.Embedding,
+)
 every_model = pytest.mark.parametrize("model_type", MODELS)
 every_segformer_model = pytest.mark.parametrize("model_type", [name for name in MODELS if name not in TEXT_MODELS])
 every_base_model = pytest.mark.parametrize("model_type", BASE_MODELS)
@@ -41,11 +50,26 @@ def stored_names(folder):
         return set(stream.keys())
 
 
+def shared_names(model):
+    """Names of tensors that stand in a checkpoint under another name."""
+    first = {}
+    for name, tensor in sorted(model.state_dict().items(), reverse=True):
+        first.setdefault(tensor.data_ptr(), name)
+    return set(model.state_dict()) - set(first.values())
+
+
 def tensors_of(outputs):
     return {name: value for name, value in outputs.items() if isinstance(value, torch.Tensor)}
 
 
+def flat(outputs):
+    """Tensors by name, those of a tuple (masks of each image) one by one."""
+    parts = {name: value if isinstance(value, tuple) else (value,) for name, value in outputs.items()}
+    return {f"{name} {place}": one for name, values in parts.items() for place, one in enumerate(values)}
+
+
 def assert_same_tensors(one, other):
+    one, other = flat(one), flat(other)
     assert one.keys() == other.keys()
     for name, tensor in one.items():
         assert torch.equal(tensor, other[name]), name
@@ -53,6 +77,7 @@ def assert_same_tensors(one, other):
 
 def assert_same_outputs(one, other):
     """Equal but for the last bit: a loaded weight starts where the file puts it, and BLAS sums by alignment."""
+    one, other = flat(one), flat(other)
     assert one.keys() == other.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(tensor, other[name], rtol=1e-5, atol=1e-7, msg=name)
@@ -87,10 +112,12 @@ def test_stored_names_are_those_of_the_state_dict(model_type, tmp_path):
     # the Trainer reads a checkpoint back with load_state_dict, which converts nothing
     model = tiny_model(model_type)
     model.save_pretrained(tmp_path / "own")
-    assert stored_names(tmp_path / "own") == set(model.state_dict())
+    shared = shared_names(model)
+    assert stored_names(tmp_path / "own") == set(model.state_dict()) - shared
     model.save_pretrained(tmp_path / "legacy", save_original_format=True)
     assert stored_names(tmp_path / "legacy") != set(model.state_dict())
-    model.load_state_dict(load_file(tmp_path / "own" / "model.safetensors"), strict=True)
+    missing, unexpected = model.load_state_dict(load_file(tmp_path / "own" / "model.safetensors"), strict=False)
+    assert (set(missing), unexpected) == (shared, [])
 
 
 @pytest.mark.parametrize(("model_type", "settings"), [(name, {}) for name in MODELS] + OTHER_LAYERS)
@@ -117,7 +144,7 @@ def assert_initialised(model):
         elif isinstance(module, OWN_START):
             for parameter in module.parameters(recurse=False):
                 assert torch.isfinite(parameter).all(), name
-                assert parameter.abs().max() < 10, name
+                assert parameter.abs().max() < 100, name
         else:
             assert not list(module.parameters(recurse=False)), f"{name} is not covered by this test"
         if isinstance(module, nn.BatchNorm2d):
@@ -167,8 +194,10 @@ def test_tuple_output(model_type, inputs):
     outputs = model(**inputs, **targets)
     as_tuple = model(**inputs, **targets, return_dict=False)
     assert isinstance(as_tuple, tuple)
-    for one, other in zip(as_tuple, outputs.to_tuple(), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+    named, expected = dict(enumerate(as_tuple)), dict(enumerate(outputs.to_tuple()))
+    for name, one in flat(named).items():
+        torch.testing.assert_close(one, flat(expected)[name], rtol=0, atol=0, equal_nan=True)
+    assert len(flat(named)) == len(flat(expected))
     assert torch.equal(model(**inputs, return_dict=False)[0], outputs.logits)
 
 
