@@ -1,7 +1,6 @@
 """A module that stays in 32 bits in a model of 16."""
 
 from collections.abc import Callable
-from typing import Self
 
 import torch
 from torch import nn
@@ -14,7 +13,7 @@ class FullPrecisionModule(nn.Module):
     many steps. Devices change as usual, and so does a cast to float64.
     """
 
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> nn.Module:
         def keep_dtype(tensor: torch.Tensor) -> torch.Tensor:
             result = fn(tensor)
             narrowed = result.is_floating_point() and result.itemsize < tensor.itemsize
