@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Collection
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,6 +32,8 @@ from .cards import find_card, update_metadata
 EMBEDDED_CHECKPOINTS = ("iclnet-mini",)
 CHECKPOINT_FORMS = f"{', '.join(EMBEDDED_CHECKPOINTS)}, a folder, or a Hub id (organization/name)"
 CONFIG_FILE = "config.json"
+# A folder with this file holds what was trained and names the checkpoint below it.
+ADAPTER_FILE = "adapter_config.json"
 
 Processor: TypeAlias = "ImageProcessingMixin | ProcessorMixin"
 
@@ -79,7 +82,7 @@ def load_checkpoint(
     a verdict of such a model means nothing.
 
     Args:
-        name_or_path: as in `resolve_checkpoint`.
+        name_or_path: as in `resolve_checkpoint`; adapters in a folder are merged into their checkpoint.
         model_types: as in `resolve_checkpoint`.
         **kwargs: passed to the model's `from_pretrained`, for instance `dtype`.
 
@@ -90,21 +93,13 @@ def load_checkpoint(
         ValueError: no such checkpoint, another model type, or weights or processor missing or damaged.
     """
     checkpoint = resolve_checkpoint(name_or_path, model_types)
-    family = MODELS[_model_type(checkpoint)]
-    try:
-        model, info = family.task_model.from_pretrained(
-            checkpoint, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
-        )
-    except SafetensorError as error:
-        raise ValueError(f"the weights of checkpoint '{checkpoint}' are damaged ({error}): get them again") from error
-    except StrictDataclassError as error:
-        raise ValueError(f"{CONFIG_FILE} of checkpoint '{checkpoint}' is wrong: {error}") from error
-    unfit = sorted({*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])})
-    if unfit:
-        raise ValueError(
-            f"{len(unfit)} weights of {family.task_model.__name__} are missing in checkpoint '{checkpoint}' or have "
-            f"another shape, among them {unfit[0]}: expected a checkpoint that save_pretrained of that class wrote"
-        )
+    model_type = _model_type(checkpoint)
+    family = MODELS[model_type]
+    if (Path(checkpoint) / ADAPTER_FILE).is_file():
+        adapters = import_module(f"forgescope.trainers.adapters_{model_type}")
+        model = adapters.load_adapters(checkpoint, **kwargs)
+    else:
+        model = _load_whole(checkpoint, family.task_model, **kwargs)
     try:
         processor = family.processor.from_pretrained(checkpoint)
     except OSError as error:
@@ -205,6 +200,25 @@ def push_to_hub_with_code(
             commit_message=commit_message or f"Upload {type(model).__name__} with forgescope",
         )
     return str(repo)
+
+
+def _load_whole(checkpoint: str, task_model: type[PreTrainedModel], **kwargs: Any) -> PreTrainedModel:
+    """Load a model; ValueError where a weight is missing or the file is damaged."""
+    try:
+        model, info = task_model.from_pretrained(
+            checkpoint, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+        )
+    except SafetensorError as error:
+        raise ValueError(f"the weights of checkpoint '{checkpoint}' are damaged ({error}): get them again") from error
+    except StrictDataclassError as error:
+        raise ValueError(f"{CONFIG_FILE} of checkpoint '{checkpoint}' is wrong: {error}") from error
+    unfit = sorted({*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])})
+    if unfit:
+        raise ValueError(
+            f"{len(unfit)} weights of {task_model.__name__} are missing in checkpoint '{checkpoint}' or have "
+            f"another shape, among them {unfit[0]}: expected a checkpoint that save_pretrained of that class wrote"
+        )
+    return model
 
 
 def _place(name: str) -> str:

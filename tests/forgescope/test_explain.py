@@ -1,6 +1,7 @@
 """Explanations in Python: batches, streaming, sampling, bad images, and answers that are not as they should be."""
 
 import json
+import math
 from collections import Counter
 
 import pytest
@@ -15,6 +16,7 @@ from forgescope.explanation import Explanation
 from forgescope.processing.chain_of_thought import QUESTION
 from forgescope.reading import ImageReadError
 from forgescope.token_choice import SeededSampling, seed_of_image
+from forgescope.trainers.adapters_fakereasoning import TuningConfig, add_adapters
 
 COLORS = list(ANSWERS)
 
@@ -225,6 +227,21 @@ def test_unsuitable_models_are_refused(explainer):
         Explainer(explainer.model)
     with pytest.raises(ValueError, match="expected a temperature above 0, got 0"):
         SeededSampling(0, [1])
+
+
+def test_adapters_are_merged_into_their_checkpoint(answering_checkpoint, tmp_path):
+    model, processor = (
+        one.from_pretrained(answering_checkpoint) for one in (AutoModelForImageTextToText, AutoProcessor)
+    )
+    adapted = add_adapters(model, TuningConfig(lora_rank=2))
+    with torch.no_grad():
+        adapted.base_model.model.probability_mapper.modules_to_save["default"].log_temperature.add_(1)
+    adapted.save_pretrained(tmp_path)
+    for part in (model.config, processor):
+        part.save_pretrained(tmp_path)
+    explained = Explainer(tmp_path).explain(plain_photo("red"))
+    assert explained.text == ANSWERS["red"]
+    assert explained.fake_probability == pytest.approx(torch.sigmoid(torch.tensor(4.0 / math.e)).item(), abs=1e-4)
 
 
 def test_ids_that_do_not_fit_the_tokenizer_are_refused(answering_checkpoint):
