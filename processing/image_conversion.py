@@ -1,9 +1,21 @@
 """Any PIL image as the upright RGB picture that a viewer displays."""
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 EXIF_ORIENTATION = 0x0112
+# How a picture of each EXIF orientation is turned upright; 1 is upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Where Pillow looks for the orientation; dropped from a picture that was turned, or it would be turned again.
+ORIENTATION_KEYS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 WHITE = (255, 255, 255, 255)
 # 65535 / 255: full range of 16 bits onto the full range of 8 bits.
 SIXTEEN_BIT_STEP = 257
@@ -16,8 +28,24 @@ def has_alpha(image: Image.Image) -> bool:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return the EXIF orientation tag, 1 (upright) when it is absent."""
-    return image.getexif().get(EXIF_ORIENTATION, 1)
+    """Return the EXIF orientation tag, 1 (upright) when it is absent, unknown or in damaged data."""
+    try:
+        orientation = image.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # Pillow raises several types
+        image.load()  # raises what is wrong with the pixels, which `getexif` may have met
+        return 1
+    return orientation if orientation in TURNS else 1
+
+
+def _turned_upright(image: Image.Image) -> Image.Image:
+    """Turn the pixels; unlike `ImageOps.exif_transpose`, no EXIF is written anew, which fails where it is damaged."""
+    image.load()
+    orientation = orientation_of(image)
+    if orientation == 1:  # Pillow turns TIFF files while it decodes them
+        return image
+    turned = image.transpose(TURNS[orientation])
+    turned.info = {key: value for key, value in turned.info.items() if key not in ORIENTATION_KEYS}
+    return turned
 
 
 def _sixteen_to_eight_bits(image: Image.Image) -> Image.Image:
@@ -47,7 +75,7 @@ def to_upright_rgb(image: Image.Image) -> Image.Image:
         ValueError: 32-bit grey values outside 0..65535, or floating-point pixels.
     """
     if orientation_of(image) != 1:
-        image = ImageOps.exif_transpose(image)
+        image = _turned_upright(image)
     if image.mode == "RGB" and not has_alpha(image):
         return image
     if image.mode == "F":

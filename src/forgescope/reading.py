@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from forgescope.processing.image_conversion import has_alpha, orientation_of, to_upright_rgb
 
@@ -36,7 +36,10 @@ ANIMATION_FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
 DEFAULT_MAX_PIXELS = 2 * (1024**3 // 4 // 3)
 # Below the stride of the encoders a whole photograph falls into one feature.
 SMALLEST_EDGE = 32
-# Both limits of Pillow are module globals: they are changed under this lock, and restored.
+# Bytes of compressed text in a PNG file, unpacked. Pillow stops at 1 MB, and workflows of image generators can be
+# larger; all texts of a file together stay under its limit of 64 MB.
+LONGEST_PNG_TEXT = PngImagePlugin.MAX_TEXT_MEMORY
+# The limits of Pillow are module globals: they are changed under this lock, and restored.
 _PIL_SETTINGS = threading.RLock()
 
 
@@ -70,14 +73,34 @@ def read_image(path: str | os.PathLike, max_pixels: int = DEFAULT_MAX_PIXELS) ->
     Raises:
         ImageReadError: missing, a folder, empty, no image, truncated, too large, or not decodable.
     """
+    with open_image(path, max_pixels) as opened:
+        notes = _file_notes(opened, Path(path))
+        opened.load()
+        image = to_upright_rgb(opened)
+    return ReadImage(image, (*notes, *_small_note(image)))
+
+
+@contextmanager
+def open_image(path: str | os.PathLike, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[Image.Image]:
+    """Open one file without decoding its pixels.
+
+    Args:
+        path: image file.
+        max_pixels: see `read_image`.
+
+    Yields:
+        The image as Pillow opens it; what goes wrong with it inside the block is an ImageReadError too.
+
+    Raises:
+        ImageReadError: as `read_image`.
+    """
     path = Path(path)
     _check_file(path)
     try:
-        with open(path, "rb") as file, _pil_settings(max_pixels):
-            image, notes = _decode(file, path, max_pixels)
+        with open(path, "rb") as file, _pil_settings(max_pixels), _opened(file, path, max_pixels) as image:
+            yield image
     except OSError as error:
         raise ImageReadError(f"{path}: the file cannot be read ({error.strerror or error})") from error
-    return ReadImage(image, (*notes, *_small_note(image)))
 
 
 def as_read_image(image: Image.Image) -> ReadImage:
@@ -119,22 +142,24 @@ def _pil_settings(max_pixels: int) -> Iterator[None]:
     with _PIL_SETTINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, truncated = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        text = PngImagePlugin.MAX_TEXT_CHUNK
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, False
+        PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_PNG_TEXT
         try:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limit, truncated
+            PngImagePlugin.MAX_TEXT_CHUNK = text
 
 
-def _decode(file: BinaryIO, path: Path, max_pixels: int) -> tuple[Image.Image, list[str]]:
+@contextmanager
+def _opened(file: BinaryIO, path: Path, max_pixels: int) -> Iterator[Image.Image]:
     Image.init()
     try:
         with Image.open(file, formats=[name for name in READABLE_FORMATS if name in Image.OPEN]) as image:
             if image.width * image.height > max_pixels:
                 raise _bomb(path, f"{image.width} x {image.height} pixels", max_pixels)
-            notes = _file_notes(image, path)
-            image.load()
-            return to_upright_rgb(image), notes
+            yield image
     except ImageReadError:
         raise
     except Image.DecompressionBombError as error:
