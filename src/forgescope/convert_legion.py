@@ -111,7 +111,7 @@ def legion_config(
     first = vocabulary - len(ADDED_TOKENS)
     config = LegionConfig(
         vision_config=vision,
-        text_config=llama_settings({"pad_token_id": VICUNA_7B["pad_token_id"]} | llava),
+        text_config=llama_settings({"pad_token_id": VICUNA_7B["pad_token_id"], **llava}),
         grounding_config=sam_settings(sam),
         image_token_id=vocabulary,
         seg_token_id=first + ADDED_TOKENS.index(SEG_TOKEN),
@@ -142,7 +142,7 @@ def conversion_target(
     return target, {f"detection_head.{name}": NewTensor(lazy(tensor), NEW_HEAD) for name, tensor in head.items()}
 
 
-def _processor(folders: list[Path], config: LegionConfig) -> LegionProcessor | None:
+def _processor(folders: list[Path], config: Any) -> LegionProcessor | None:
     """Processor with the first tokenizer that is found, and its ids in the configuration; None where there is none."""
     tokenizer = read_llama_tokenizer(folders)
     if tokenizer is None:

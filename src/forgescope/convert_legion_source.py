@@ -1,6 +1,5 @@
 """What a folder of LEGION's or GLaMM's authors holds: configuration, tensors and the table of their names."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,9 +69,7 @@ def legion_origin(source: Path, base: Path | None, lora_alpha: float) -> Origin:
     return Origin(config, Source("SRC", in_our_order(weights), LEGION_RULES), rows, notes)
 
 
-def _merge_lora(
-    weights: Mapping[str, LazyTensor], alpha: float
-) -> tuple[Mapping[str, LazyTensor], list[KeyRow], list[str]]:
+def _merge_lora(weights: dict[str, LazyTensor], alpha: float) -> tuple[dict[str, LazyTensor], list[KeyRow], list[str]]:
     """Weights with the LoRA that stands beside them merged, the report's rows of its tensors, and notes."""
     adapter = {name: tensor for name, tensor in weights.items() if LORA_MARK in name}
     if not adapter:

@@ -15,7 +15,7 @@ SHARED_EMBEDDING = (
 )
 # The mask decoder's norms have torch's default epsilon in the authors' code, transformers has 1e-6: the masks of
 # converted weights would be off by 1.7e-4.
-DECODER_EPS = SAM_VIT_H["mask_decoder_config"]["layer_norm_eps"]
+DECODER_EPS = 1e-5
 
 IMAGE_ENCODER = {
     r"pos_embed": "pos_embed",

@@ -43,7 +43,7 @@ def tower_sources(sources: Sequence[Source], towers: Sequence[Tower]) -> tuple[l
         towers: the encoders.
 
     Raises:
-        ValueError: no such file or folder, or a damaged one.
+        ValueError: no such file or folder, one without weights that are needed, or a damaged one.
     """
     keys = [key.removeprefix(source.prefix) for source in sources for key in source.weights]
     found, notes = [], []
@@ -54,7 +54,9 @@ def tower_sources(sources: Sequence[Source], towers: Sequence[Tower]) -> tuple[l
             raise ValueError(f"no file or folder {tower.place}, where {tower.name} should be")
         if any(key.startswith(tower.prefix) for key in keys):
             notes.append(f"{tower.name} is in the checkpoint, so of {tower.place} only the configuration is read")
-        elif tower.place.is_file() or has_weights(tower.place):
+        elif tower.place.is_dir() and not has_weights(tower.place):
+            raise ValueError(f"{tower.name} is neither in the checkpoint nor in {tower.place}, which has no weights")
+        else:
             found.append(Source(tower.name, read_weights(tower.place), tower.rules))
     return found, notes
 

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 
 import pytest
 import torch
@@ -17,20 +16,15 @@ from legion_folders import (
     write_legion,
     write_sam,
 )
-from parity import expanded, legion_weights, parity_dir, parity_image_tokens
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from llama_tokenizer import llama_tokenizer
+from parity import expanded, legion_weights, parity_image_tokens
+from PIL import Image
 
 from forgescope import cli
-from forgescope.convert import NOT_STORED, Source, plan_conversion
-from forgescope.convert_legion import conversion_target, legion_config
-from forgescope.convert_legion_source import LEGION_RULES
-from forgescope.convert_towers import clip_rules
-from forgescope.convert_weights import lazy
-from forgescope.modeling.configuration_legion import VICUNA_7B, LegionConfig
-from forgescope.modeling.configuration_parts import CLIP_L_336
 from forgescope.modeling.modeling_legion import LegionForGroundedExplanation
+from forgescope.processing.grounding_tokens import ADDED_TOKENS
+from forgescope.processing.processing_legion import LegionProcessor
 
-FULL_CONFIG = VICUNA_7B | {"model_type": "llava", "mm_vision_module": "openai/clip-vit-large-patch14-336"}
 REGION = {"model.region_encoder.roi_align.updims.weight": torch.ones(2, 3)}
 SENTINEL = -200
 CLOSE = {"rtol": 0, "atol": 2e-5}
@@ -239,40 +233,33 @@ def test_settings_come_from_the_checkpoint(convert, legion_parity, tmp_path):
     assert config.vision_feature_layer == -2
 
 
-def full_size_clip():
-    with torch.device("meta"):
-        tower = CLIPVisionModel(CLIPVisionConfig(**CLIP_L_336))
-    return {name: lazy(tensor) for name, tensor in tower.state_dict().items()}
+def padded(fixture, rows):
+    """The fixture's language model with more rows of the vocabulary."""
+    names = ("model.embed_tokens.weight", "lm_head.weight")
+    more = rows - fixture["meta"]["vocab"]
+    return {name: torch.nn.functional.pad(fixture["state_dict"][name], (0, 0, 0, more)) for name in names}
 
 
-def test_full_size_of_the_published_checkpoint():
-    file = parity_dir() / "legion_fullsize_keys.json"
-    if not file.is_file():
-        pytest.skip(f"no file {file}")
-    shapes = json.loads(file.read_text())
-    published = {name: lazy(torch.empty(shape, device="meta")) for name, shape in shapes.items()}
-    sources = [Source("SRC", published, LEGION_RULES), Source("CLIP", full_size_clip(), clip_rules())]
-    config = legion_config(FULL_CONFIG, sources, None, None)
-    target, new = conversion_target(config, sources)
-    tensors, report = plan_conversion(sources, target, new)
-    report.check()
-    rows = [row for row in report.rows if row.source == "SRC"]
-    assert [row.key for row in rows] == list(shapes)
-    dropped = Counter(row.why for row in rows if row.status == "dropped")
-    assert dropped == {"region encoder: takes boxes, which LEGION never gives": 43, NOT_STORED: 32}
-    assert sum(row.status == "used" for row in rows) == len(shapes) - 43 - 32
-    assert {name.split(".")[0] for name in report.added} == {"detection_head"}
-    # the authors' checkpoint alone lacks CLIP and the head, and nothing else
-    alone = plan_conversion(sources[:1], target)[1]
-    assert not [row for row in alone.rows if row.status == "unexpected"]
-    assert alone.missing == [name for name in target if name.startswith(("model.vision_tower.", "detection_head."))]
-    with pytest.raises(ValueError, match=r"395 missing: model\.vision_tower\.embeddings"):
-        alone.check()
-    twin = LegionConfig(architectures=config.architectures, vision_config=config.vision_config.to_dict())
-    assert config.to_dict() == twin.to_dict()
-    for name, size in CLIP_L_336.items():
-        # the projection is not a part of the image encoder
-        assert name == "projection_dim" or getattr(config.vision_config, name) == size
-    assert (
-        sum(torch.Size(tensor.shape).numel() for name, tensor in tensors.items() if "detection" in name) == 2_103_298
-    )
+@pytest.mark.parametrize("known", [True, False])
+def test_the_processor(convert, legion_parity, tmp_path, known):
+    rows = 32_000 + len(ADDED_TOKENS)
+    source = write_legion(tmp_path / "source", legion_parity, more=padded(legion_parity, rows), vocab_size=rows)
+    tokenizer = llama_tokenizer()
+    if known:  # as transformers 4 saves them: blanks beside them are tokens of their own
+        tokenizer.add_tokens(list(ADDED_TOKENS), special_tokens=True)
+    tokenizer.save_pretrained(source)
+    model, _, noted = convert(source)
+    assert "no tokenizer" not in noted
+    processor = LegionProcessor.from_pretrained(tmp_path / "out")
+    processor.check_token_ids(model.config)
+    assert processor.tokenizer.convert_tokens_to_ids(list(ADDED_TOKENS)) == list(range(32_000, rows))
+    assert (model.config.seg_token_id, model.config.image_token_id) == (32_004, rows)
+    text = "<p> The left hand </p> [SEG]: the fingers are fused."
+    # no blank before a tag: the mask is asked for with the state of the token before [SEG]
+    pieces = processor.tokenizer.convert_ids_to_tokens(processor.tokenizer(text)["input_ids"])
+    assert pieces[:7] == ["<s>", "<p>", "▁The", "▁left", "▁hand", "</p>", "[SEG]"]
+    sizes = legion_parity["train"]["orig_sizes"][:1]
+    inputs = processor.inference_inputs(Image.new("RGB", (sizes[0][1], sizes[0][0]), "red"))
+    assert (inputs["input_ids"] == rows).sum() == parity_image_tokens(legion_parity)
+    assert inputs["grounding_pixel_values"].shape[-1] == legion_parity["meta"]["sam"]["image_size"]
+    assert model.generate_grounded(**inputs, max_new_tokens=2).generated_ids.shape == (1, 2)
