@@ -19,6 +19,7 @@ from legion_folders import (
 from llama_tokenizer import llama_tokenizer
 from parity import expanded, legion_weights, parity_image_tokens
 from PIL import Image
+from transformers import AutoModel, AutoProcessor
 
 from forgescope import cli
 from forgescope.modeling.modeling_legion import LegionForGroundedExplanation
@@ -112,6 +113,7 @@ def test_a_merged_checkpoint(convert, legion_parity, tmp_path, form):
     model, report, noted = convert(source, "--head", head)
     assert_equals_fixture(model, legion_parity)
     assert_detects_as_fixture(model, legion_parity)
+    assert isinstance(AutoModel.from_pretrained(tmp_path / "out"), LegionForGroundedExplanation)
     twin = legion_weights(legion_parity)
     assert all(torch.equal(tensor, twin[name]) for name, tensor in model.state_dict().items())
     eps = model.config.grounding_config.mask_decoder_config.layer_norm_eps
@@ -250,7 +252,8 @@ def test_the_processor(convert, legion_parity, tmp_path, known):
     tokenizer.save_pretrained(source)
     model, _, noted = convert(source)
     assert "no tokenizer" not in noted
-    processor = LegionProcessor.from_pretrained(tmp_path / "out")
+    processor = AutoProcessor.from_pretrained(tmp_path / "out")
+    assert isinstance(processor, LegionProcessor)
     processor.check_token_ids(model.config)
     assert processor.tokenizer.convert_tokens_to_ids(list(ADDED_TOKENS)) == list(range(32_000, rows))
     assert (model.config.seg_token_id, model.config.image_token_id) == (32_004, rows)
