@@ -78,8 +78,15 @@ def _draw_bars(axes: "Axes", rows: Sequence[GroundedRow]) -> None:
     for place, row in enumerate(rows):
         value, low, high = with_bounds(row)
         spread = [[max(value - low, 0)], [max(high - value, 0)]]
-        ours = {"label": "here"} if place == 0 else {}
-        axes.bar([place - BAR_WIDTH / 2], [value], BAR_WIDTH, yerr=spread, capsize=CAP_SIZE, color="C0", **ours)
+        axes.bar(
+            [place - BAR_WIDTH / 2],
+            [value],
+            BAR_WIDTH,
+            yerr=spread,
+            capsize=CAP_SIZE,
+            color="C0",
+            label="this run" if place == 0 else None,
+        )
     known = [(place, row.paper_value) for place, row in enumerate(rows) if row.paper_value is not None]
     if known:
         axes.bar(

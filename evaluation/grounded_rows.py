@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .estimates import mean_estimate
 from .grounded_protocol import GroundedProtocol, GroundedRow, with_grounded_values
@@ -20,11 +21,11 @@ from .grounded_scores import (
 from .intervals import RESAMPLES
 from .perturbations import NONE
 from .rows import filled
-from .rules import Authentic
+from .rules import Authentic, Average, Metric
 from .text_scores import CSS, ROUGE_L, TextEmbedder, rouge_l, semantic_similarity
 
 # Metric and classes: the mean over artifact and background, and the artifact alone.
-MASK_METRICS = (("iou", "macro"), ("f1", "forged"), ("iou", "forged"))
+MASK_METRICS: tuple[tuple[Metric, Average], ...] = (("iou", "macro"), ("f1", "forged"), ("iou", "forged"))
 
 
 def grounded_rows(
@@ -61,23 +62,36 @@ def grounded_rows(
     """
     (source,) = protocol.groups
     blank = GroundedRow(protocol.name, source, "", None, 0, "", "", empty, threshold, perturbation=perturbation)
-    rows = []
+    rows: list[GroundedRow] = []
     for which in targets:
-        own = replace(blank, targets=which, rasterizer=protocol.rasterizer)
-        if which == "per_phrase":
-            # artifacts without a pixel are left out
-            own = replace(own, matching=matching, empty_rule="skip")
-        tables = count_tables(records, which, empty)
         if which == "per_phrase" and all(record.phrases is None for record in records):
             continue
-        for reduction in reductions:
-            for metric, classes in MASK_METRICS:
-                estimate = mask_estimate(tables, metric, classes, reduction, own.empty_rule, resamples)
-                row = replace(own, reduction=reduction, classes=classes)
-                rows.append(filled(row, f"pixel_{metric}", len(tables), estimate))
+        own = replace(blank, targets=which, rasterizer=protocol.rasterizer)
+        rule = empty
+        if which == "per_phrase":
+            # artifacts without a pixel are left out
+            rule = "skip"
+            own = replace(own, matching=matching, empty_rule=rule)
+        rows += _mask_rows(count_tables(records, which, empty), own, reductions, rule, resamples)
     if protocol.texts:
         rows += _text_rows(records, replace(blank, empty_rule="none", threshold=None), cleaning, embedder, resamples)
     return with_grounded_values(rows, protocol)
+
+
+def _mask_rows(
+    tables: Sequence[NDArray[np.int64]],
+    blank: GroundedRow,
+    reductions: Sequence[GroundedReduction],
+    empty: Authentic,
+    resamples: int,
+) -> list[GroundedRow]:
+    rows = []
+    for reduction in reductions:
+        for metric, classes in MASK_METRICS:
+            estimate = mask_estimate(tables, metric, classes, reduction, empty, resamples)
+            row = replace(blank, reduction=reduction, classes=classes)
+            rows.append(filled(row, f"pixel_{metric}", len(tables), estimate))
+    return rows
 
 
 def _text_rows(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .counts import FN, TP, confusion_counts
 from .estimates import UNKNOWN, Estimate, FloatArray, interval, mean_estimate
-from .rules import Authentic, Metric, SegmentationRule
+from .rules import Authentic, Average, Metric, SegmentationRule
 from .segmentation import row_values
 
 Targets = Literal["union", "per_phrase"]
@@ -156,7 +156,7 @@ def count_tables(records: Sequence[ArtifactRecord], targets: Targets, empty: Aut
 def mask_estimate(
     tables: Sequence[NDArray[np.int64]],
     metric: Metric,
-    classes: Literal["forged", "macro"],
+    classes: Average,
     reduction: GroundedReduction,
     empty: Authentic = "skip",
     resamples: int = 0,

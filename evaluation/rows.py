@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,10 @@ class Row:
     model: str | None = None
     unparsed: str | None = None
     setting: str | None = None
+
+
+# Rows of some protocols say more.
+RowType = TypeVar("RowType", bound=Row)
 
 
 def result_rows(
@@ -227,7 +232,7 @@ def _slug(source: str) -> str:
     return source.lower().replace("_", "-").replace(" ", "-")
 
 
-def filled(blank: Row, metric: str, n: int, estimate: Estimate) -> Row:
+def filled(blank: RowType, metric: str, n: int, estimate: Estimate) -> RowType:
     """Enter a number with its interval; one that is not defined becomes None."""
     value, low, high = (None if math.isnan(number) else float(number) for number in estimate)
     return replace(blank, metric=metric, n=n, value=value, low=low, high=high)

@@ -4,11 +4,11 @@ A line is `{"id": ..., "text": ..., "phrases": [{"phrase": ..., "explanation": .
 or `image` may stand in place of `id`; its last part is enough. Who has one mask an image gives `"mask"` beside or in
 place of `phrases`. Masks are PNG files of the image's size, 0 = authentic, 1 or 255 = artifact, named relative to the
 file of the lines. `perturbation` says what was done to the image first. Lines that this package writes also have
-`fake_probability`, `model`, `seed` and `threshold`.
+`fake_probability`, `model`, `seed`, and what the model was set to, such as `threshold`.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -170,7 +170,7 @@ def ask_grounded(
     *,
     model: str,
     seed: int = 0,
-    threshold: float | None = None,
+    settings: Mapping[str, Any],
 ) -> tuple[GroundedBook, list[Skipped]]:
     """Ask about every image after each perturbation; what is in the file is not asked for again.
 
@@ -181,17 +181,17 @@ def ask_grounded(
         perturbations: what is done to the images, each in a run of its own.
         model: name of the grounder, for the file.
         seed: of noise and crops.
-        threshold: of the grounder's masks, for the file.
+        settings: what its answers depend on, such as the `threshold` of masks; for the file.
 
     Returns:
         The answers, and the images that could not be read or answered.
 
     Raises:
-        ValueError: the file holds answers of another model or seed.
+        ValueError: the file holds answers of another model, seed or settings.
         OSError: a file cannot be written.
     """
     book = GroundedBook()
-    settings = {"model": model, "seed": seed, "threshold": threshold}
+    settings = {"model": model, "seed": seed, **settings}
     for number, line in numbered_lines(file, cut_short=True):
         other = {key: line.get(key) for key in settings}
         if other != settings:

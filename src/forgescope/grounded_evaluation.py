@@ -1,6 +1,6 @@
 """Artifacts that a model, or any other system, found and explained, measured by a table of LEGION."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -55,10 +55,10 @@ class GroundedRule:
     cleaning: Cleaning = "plain"
 
     def __post_init__(self) -> None:
-        for one in self.targets:
-            _require("targets", one, TARGETS)
-        for one in self.reductions:
-            _require("reduction", one, REDUCTIONS)
+        for targets in self.targets:
+            _require("targets", targets, TARGETS)
+        for reduction in self.reductions:
+            _require("reduction", reduction, REDUCTIONS)
         _require("matching", self.matching, MATCHINGS)
         _require("authentic", self.empty, get_args(Authentic))
         _require("cleaning", self.cleaning, get_args(Cleaning))
@@ -88,7 +88,7 @@ def evaluate_grounded(
     *,
     model: str = "",
     rule: GroundedRule = GroundedRule(),
-    threshold: float | None = None,
+    settings: Mapping[str, Any] | None = None,
     embedder: TextEmbedder | None = None,
     seed: int,
     resamples: int,
@@ -103,7 +103,7 @@ def evaluate_grounded(
         grounder: what is asked about the images; None: nothing.
         model: name of the grounder.
         rule: how answers are scored.
-        threshold: of the grounder's masks.
+        settings: of the grounder, as `ask_grounded` keeps them.
         embedder: of CSS; None: no CSS.
         seed: of noise and crops.
         resamples: draws of the bootstrap intervals; 0 for none.
@@ -118,7 +118,7 @@ def evaluate_grounded(
         book = read_grounded_answers(answers_file)
     else:
         book, failed = ask_grounded(
-            grounder, images, answers_file, perturbations, model=model, seed=seed, threshold=threshold
+            grounder, images, answers_file, perturbations, model=model, seed=seed, settings=settings or {}
         )
         skipped |= {one.name: one for one in failed}
     rows: list[GroundedRow] = []
@@ -233,7 +233,7 @@ def _note_on_phrases(records: Sequence[ArtifactRecord], perturbation: str, rule:
 
 def _notes_on_scores(images: GroundedImages, rule: GroundedRule, embedder: TextEmbedder | None) -> list[str]:
     protocol = images.protocol
-    notes = [f"split: {images.split}", f"masks by {protocol.rasterizer}"]
+    notes = [f"split: {images.split}", f"annotated masks by {protocol.rasterizer}"]
     if not protocol.texts:
         return notes
     if embedder is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from PIL import Image
@@ -34,6 +35,8 @@ class GroundedModel:
         batch_size: images that are answered together; None: 4, and 32 for verdicts.
         max_new_tokens: length at which an answer is cut off.
         threshold: probability above which a pixel is an artifact.
+        longest_edge: long side of an image as SAM sees it, pixels; None: that of the processor, 1024 as published. The
+            published code trains with 512.
     """
 
     model: PreTrainedModel
@@ -41,6 +44,17 @@ class GroundedModel:
     batch_size: int | None = None
     max_new_tokens: int = MAX_NEW_TOKENS
     threshold: float = THRESHOLD
+    longest_edge: int | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its answers depend on beside the weights."""
+        return {
+            "threshold": self.threshold,
+            "longest_edge": self.longest_edge,
+            "max_new_tokens": self.max_new_tokens,
+            "precision": str(self.model.dtype).removeprefix("torch."),
+        }
 
     @torch.no_grad()
     def grounded(self, images: Sequence[Image.Image]) -> list[GroundedExplanation]:
@@ -48,7 +62,8 @@ class GroundedModel:
         size = self.batch_size or BATCH_SIZE
         found = []
         for start in range(0, len(images), size):
-            inputs = self.processor.inference_inputs(list(images[start : start + size])).to(self.model.device)
+            some = list(images[start : start + size])
+            inputs = self.processor.inference_inputs(some, longest_edge=self.longest_edge).to(self.model.device)
             tokenizer = self.processor.tokenizer
             generation = self.model.generate_grounded(
                 **inputs,
@@ -74,7 +89,11 @@ class GroundedModel:
 
 
 def load_grounded_model(
-    checkpoint: str, device: str | None = None, dtype: str = "auto", batch_size: int | None = None
+    checkpoint: str,
+    device: str | None = None,
+    dtype: str = "auto",
+    batch_size: int | None = None,
+    longest_edge: int | None = None,
 ) -> GroundedModel:
     """Load a checkpoint that explains artifacts and marks them.
 
@@ -83,6 +102,7 @@ def load_grounded_model(
         device: `cpu`, `cuda`, ...; None: a GPU if there is one.
         dtype: `auto` (float32), `float32` or `bfloat16`.
         batch_size: images that are answered together.
+        longest_edge: see `GroundedModel`.
 
     Raises:
         ValueError: no such checkpoint, device or precision, or a checkpoint of another type.
@@ -90,7 +110,7 @@ def load_grounded_model(
     if dtype not in DTYPES:
         raise ValueError(f"expected dtype {', '.join(DTYPES)}, got {dtype!r}")
     model, processor = load_checkpoint(checkpoint, model_types=(MODEL_TYPE,), dtype=DTYPES[dtype])
-    return GroundedModel(to_device(model, device), processor, batch_size)
+    return GroundedModel(to_device(model, device), processor, batch_size, longest_edge=longest_edge)
 
 
 def load_scorer(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from forgescope.cli import main
 from forgescope.modeling.configuration_iclnet import ICLNetConfig
 from forgescope.modeling.modeling_iclnet import ICLNetForForgerySegmentation
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
@@ -30,3 +31,17 @@ def checkpoint(tmp_path_factory):
     model.save_pretrained(folder)
     ForgeryImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process: exit status, standard output, standard error."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["forgescope", "evaluate", *(str(word) for word in words)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        captured = capsys.readouterr()
+        return exit_.value.code, " ".join(captured.out.split()), captured.err
+
+    return call

@@ -314,7 +314,7 @@ def test_wrong_answer_files(tmp_path, text, message):
     ("words", "message"),
     [
         (["--protocol", "mmfr-detection"], "MODEL is missing: name a checkpoint, or --answers FILE"),
-        ([], "MODEL is missing: name a checkpoint; only the mmfr protocols can do without, with --answers"),
+        ([], "MODEL is missing: name a checkpoint; only the mmfr and legion protocols can do without"),
         (["some", "--protocol", "mmfr-detection"], "give --answers FILE or --json FILE: the answers are kept there"),
         (["--protocol", "mmfr-detection", "--answers", "no.jsonl"], "no file no.jsonl: expected JSON lines"),
         (

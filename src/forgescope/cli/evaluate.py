@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
 UNPERTURBED = "none"
 DEFAULT_GROUPS = "source"
-# What is printed of a protocol; the files have every number.
-PROTOCOL_METRICS = ("image_accuracy", "image_recall", "image_false_alarm_rate")
-# Characters of a line where no terminal limits them.
-PIPED_WIDTH = 160
 
 
 def evaluate(
@@ -40,6 +36,7 @@ def evaluate(
     matching: options.Matching = None,
     rasterizer: options.Rasterizer = None,
     cleaning: options.Cleaning = None,
+    longest_edge: options.LongestEdge = None,
     split: options.Split = None,
     by: options.By = None,
     preset: options.Preset = None,
@@ -66,6 +63,7 @@ def evaluate(
     from forgescope.analyze import Analyzer
     from forgescope.cli.evaluate_grounded import run_families, run_grounded
     from forgescope.cli.evaluate_reasoning import run_reasoning
+    from forgescope.cli.evaluate_report import name_skipped, show_and_write
     from forgescope.evaluation.edit_protocol import EditProtocol
     from forgescope.evaluation.family_rows import FamilyProtocol
     from forgescope.evaluation.grounded_protocol import GroundedProtocol
@@ -96,6 +94,7 @@ def evaluate(
         "matching": matching,
         "rasterizer": rasterizer,
         "cleaning": cleaning,
+        "longest_edge": longest_edge,
     }
     of_folders = {"by": by, "preset": preset, "calibrate": calibrate, "save": save or None, **changes}
     table = None if protocol is None else find_protocol(protocol)
@@ -117,8 +116,8 @@ def evaluate(
             run = run_families(table, data, model, settings, **keeping, **draws)
         asked = f"answers: {answers}" if model is None else f"model: {model}"
         chart = plot if isinstance(table, ReasoningProtocol) else None
-        _report(run, [asked, f"data: {data}", *run.notes], json_file, markdown, chart, protocol)
-        return _name_skipped(run.results)
+        show_and_write(run, [asked, f"data: {data}", *run.notes], json_file, markdown, chart, protocol)
+        return name_skipped(run.results)
     if model is None:
         raise ValueError(
             "MODEL is missing: name a checkpoint; only the mmfr and legion protocols can do without, with --answers"
@@ -142,10 +141,10 @@ def evaluate(
         _check_calibration(calibrate, save, [one.name for one in perturbations], model)
         files = find_test_files(data, split, by or DEFAULT_GROUPS)
         run = evaluate_folder(Analyzer(model, **settings), files, name, rules, perturbations, **draws)
-    _report(run, [f"model: {model}", f"data: {data}", *run.notes], json_file, markdown, plot, protocol)
+    show_and_write(run, [f"model: {model}", f"data: {data}", *run.notes], json_file, markdown, plot, protocol)
     if calibrate is not None:
         _calibrate(next(one for one in run.results if one.perturbation.name == UNPERTURBED), calibrate, model, save)
-    _name_skipped(run.results)
+    name_skipped(run.results)
 
 
 def _run_edits(
@@ -226,58 +225,6 @@ def _check_calibration(rate: float | None, save: bool, perturbations: list[str],
         raise ValueError(f"--save needs a checkpoint folder, got {model}: download it first, then give its folder")
 
 
-def _report(
-    run: "EvaluationRun",
-    notes: list[str],
-    json_file: Path | None,
-    markdown: Path | None,
-    plot: Path | None,
-    protocol: str | None,
-) -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    from forgescope.evaluation.class_report import confusion_table
-    from forgescope.evaluation.report import to_json, to_markdown, to_tables, write_text
-
-    matrices = [confusion_table(title, matrix, run.classes) for title, matrix in run.confusions.items()]
-    console = Console()
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
-    console.print("\n".join(notes), highlight=False, markup=False)
-    shown = run.rows if protocol is None else [row for row in run.rows if row.metric in PROTOCOL_METRICS]
-    tables = to_tables(shown, intervals=False) if run.tables is None else run.tables
-    # several matrices are better looked at in the picture or the file
-    for content in [*tables, *matrices] if len(matrices) == 1 else tables:
-        table = Table(*(Column(name, overflow="fold") for name in content.header))
-        table.columns[0].no_wrap = True
-        for cells in content.lines:
-            table.add_row(*cells)
-        console.print(f"\n{content.title}", highlight=False, markup=False)
-        console.print(table)
-    if json_file:
-        write_text(json_file, to_json(run.rows))
-    if markdown:
-        write_text(markdown, to_markdown(run.rows, notes, run.tables and [*run.tables, *matrices]))
-    if plot:
-        _draw(run, plot, protocol)
-
-
-def _draw(run: "EvaluationRun", plot: Path, protocol: str | None) -> None:
-    """Write the picture of a run: confusion matrices, a protocol's accuracies, or pixel numbers by subset."""
-    from forgescope.evaluation.class_plots import save_confusion_plot
-    from forgescope.evaluation.plots import save_plot
-    from forgescope.evaluation.protocol_plots import save_protocol_plot
-
-    if run.confusions:
-        save_confusion_plot(run.confusions, run.classes, plot)
-    elif protocol is not None:
-        # of several checkpoints, each is drawn as a subset
-        save_protocol_plot([replace(row, source=row.model or row.source) for row in run.rows], plot)
-    else:
-        save_plot(run.rows, plot)
-
-
 def _calibrate(result: "EvaluationResult", rate: float, model: str, save: bool) -> None:
     from forgescope.evaluation.calibration import calibrate
     from forgescope.evaluation_data import save_calibration
@@ -289,12 +236,3 @@ def _calibrate(result: "EvaluationResult", rate: float, model: str, save: bool) 
     )
     if save:
         typer.echo(f"written to {save_calibration(chosen, model)}")
-
-
-def _name_skipped(results: "list[EvaluationResult]") -> None:
-    """Name every image that could not be scored; exit status 1 when there is one."""
-    skipped = {(one.name, one.reason) for result in results for one in result.skipped}
-    for name, reason in sorted(skipped):
-        typer.echo(f"skipped {name}: {reason}" if name not in reason else f"skipped {reason}", err=True)
-    if skipped:
-        raise typer.Exit(1)

@@ -28,6 +28,7 @@ def run_grounded(
     matching: str | None,
     rasterizer: str | None,
     cleaning: str | None,
+    longest_edge: int | None,
     authentic: str | None,
     embedder: str | None,
     seed: int,
@@ -51,6 +52,7 @@ def run_grounded(
         matching: `best` or `order`; None: `best`.
         rasterizer: `fillpoly` or `coco`; None: `fillpoly`.
         cleaning: `plain` or `authors`; None: `plain`.
+        longest_edge: long side of an image as the model's SAM sees it, pixels; None: that of the checkpoint.
         authentic: images without an annotated pixel: `skip`, `zero` or `one`; None: `skip`.
         embedder: text encoder of CSS; None: no CSS.
         seed: of the draw, of noise and of crops.
@@ -71,6 +73,8 @@ def run_grounded(
 
     rule = GroundedRule.chosen(targets, reduction, matching=matching, empty=authentic, cleaning=cleaning)
     file = _answers_file(answers, json_file, model)
+    if longest_edge is not None and model is None:
+        raise ValueError("--longest-edge is of a model that is asked: leave it out with --answers alone")
     if embedder is not None and not protocol.texts:
         raise ValueError(f"--embedder cannot be used with {protocol.name}: it compares no explanations")
     if targets == "per_phrase" and not protocol.phrases:
@@ -87,7 +91,7 @@ def run_grounded(
         encoder = load_text_encoder(embedder, settings["device"])
     perturbations = parse_perturbations(perturb or ",".join(protocol.perturbations))
     images = draw_grounded_images(with_rasterizer(protocol, rasterizer), data, per_class, seed, split)
-    grounder = None if model is None else load_grounded_model(model, **settings)
+    grounder = None if model is None else load_grounded_model(model, **settings, longest_edge=longest_edge)
     run = evaluate_grounded(
         images,
         file,
@@ -95,7 +99,7 @@ def run_grounded(
         grounder,
         model=model or "",
         rule=rule,
-        threshold=None if grounder is None else grounder.threshold,
+        settings={} if grounder is None else grounder.settings,
         embedder=encoder,
         seed=seed,
         resamples=resamples,

@@ -56,6 +56,10 @@ Rasterizer = Annotated[
 Cleaning = Annotated[
     str | None, typer.Option(help="With legion protocols: texts are cleaned up plain (default) or as the authors do.")
 ]
+LongestEdge = Annotated[
+    int | None,
+    typer.Option(min=1, help="With LEGION: long side of an image for SAM, pixels; default: the checkpoint's, 1024."),
+]
 Split = Annotated[
     str | None, typer.Option(help="train, validation or test; with diffseg and legion protocols also all.")
 ]

@@ -1,0 +1,87 @@
+"""What `forgescope evaluate` shows and writes of a run."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from forgescope.evaluation.results import EvaluationResult
+    from forgescope.evaluation_runs import EvaluationRun
+
+# What is printed of a protocol; the files have every number.
+PROTOCOL_METRICS = ("image_accuracy", "image_recall", "image_false_alarm_rate")
+# Characters of a line where no terminal limits them.
+PIPED_WIDTH = 160
+
+
+def show_and_write(
+    run: "EvaluationRun",
+    notes: list[str],
+    json_file: Path | None,
+    markdown: Path | None,
+    plot: Path | None,
+    protocol: str | None,
+) -> None:
+    """Print the notes and tables of a run, and write what was asked for.
+
+    Args:
+        run: the run.
+        notes: sentences on it.
+        json_file: for the rows.
+        markdown: for the tables.
+        plot: for the chart.
+        protocol: name of the paper's table; None: a folder was measured.
+    """
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from forgescope.evaluation.class_report import confusion_table
+    from forgescope.evaluation.report import to_json, to_markdown, to_tables, write_text
+
+    matrices = [confusion_table(title, matrix, run.classes) for title, matrix in run.confusions.items()]
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    console.print("\n".join(notes), highlight=False, markup=False)
+    shown = run.rows if protocol is None else [row for row in run.rows if row.metric in PROTOCOL_METRICS]
+    tables = to_tables(shown, intervals=False) if run.tables is None else run.tables
+    # several matrices are better looked at in the picture or the file
+    for content in [*tables, *matrices] if len(matrices) == 1 else tables:
+        table = Table(*(Column(name, overflow="fold") for name in content.header))
+        table.columns[0].no_wrap = True
+        for cells in content.lines:
+            table.add_row(*cells)
+        console.print(f"\n{content.title}", highlight=False, markup=False)
+        console.print(table)
+    if json_file:
+        write_text(json_file, to_json(run.rows))
+    if markdown:
+        write_text(markdown, to_markdown(run.rows, notes, run.tables and [*run.tables, *matrices]))
+    if plot:
+        _draw(run, plot, protocol)
+
+
+def _draw(run: "EvaluationRun", plot: Path, protocol: str | None) -> None:
+    """Write the picture of a run: confusion matrices, a protocol's accuracies, or pixel numbers by subset."""
+    from forgescope.evaluation.class_plots import save_confusion_plot
+    from forgescope.evaluation.plots import save_plot
+    from forgescope.evaluation.protocol_plots import save_protocol_plot
+
+    if run.confusions:
+        save_confusion_plot(run.confusions, run.classes, plot)
+    elif protocol is not None:
+        # of several checkpoints, each is drawn as a subset
+        save_protocol_plot([replace(row, source=row.model or row.source) for row in run.rows], plot)
+    else:
+        save_plot(run.rows, plot)
+
+
+def name_skipped(results: "list[EvaluationResult]") -> None:
+    """Name every image that could not be scored; exit status 1 when there is one."""
+    skipped = {(one.name, one.reason) for result in results for one in result.skipped}
+    for name, reason in sorted(skipped):
+        typer.echo(f"skipped {name}: {reason}" if name not in reason else f"skipped {reason}", err=True)
+    if skipped:
+        raise typer.Exit(1)
