@@ -123,7 +123,7 @@ class LegionProcessor(ImageLanguageProcessor):
         images: ImageInput,
         question: str | Sequence[str] | None = None,
         return_tensors: str | None = "pt",
-        longest_edge: int | None = None,
+        **settings: Any,
     ) -> BatchFeature:
         """Inputs of `generate_grounded`: one question about each image, padded on the left.
 
@@ -131,7 +131,7 @@ class LegionProcessor(ImageLanguageProcessor):
             images: one image or a list: PIL, array or tensor of values 0..255, path or URL.
             question: one for all images, or one each; None is the published one.
             return_tensors: framework of the values; None: lists.
-            longest_edge: long side of the image as SAM sees it, see `grounding_inputs`.
+            **settings: as in the call, such as `longest_edge`.
 
         Returns:
             What the call returns, and `original_sizes` (B, 2) height and width of the images, which stock `generate`
@@ -141,7 +141,7 @@ class LegionProcessor(ImageLanguageProcessor):
             ValueError: no image, number of questions, or a prompt of more than `max_length` tokens.
         """
         images = self.prepare_inputs_layout(listed(images))[0]
-        inputs = super().inference_inputs(images, question, return_tensors, longest_edge=longest_edge)
+        inputs = super().inference_inputs(images, question, return_tensors, **settings)
         sizes = BatchFeature({"original_sizes": [size_of(one) for one in images]}, tensor_type=return_tensors)
         inputs.update(sizes)
         return inputs
