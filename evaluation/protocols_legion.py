@@ -14,6 +14,7 @@ What does not agree in the paper:
 The release of SynthScars does not say what an image shows, so Table 2's columns cannot be made again.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .family_rows import FamilyProtocol
@@ -95,6 +96,12 @@ TABLE10: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "blur:9": ((54.58, 25.23), (57.27, 32.63)),
     "blur:15": ((53.24, 22.30), (57.50, 33.52)),
 }
+# Table -> its lines, what its pairs of columns are about, and the two metrics of a pair.
+PAIRED: dict[str, tuple[Mapping[str, tuple[tuple[float, float], ...]], tuple[str, ...], tuple[str, str]]] = {
+    "table2": (TABLE2, LOCALIZATION, ("miou", "f1")),
+    "table3": (TABLE3, ("synthscars", "loki"), ("rouge_l", "css")),
+    "table10": (TABLE10, (EXPERT, METHOD), ("miou", "f1")),
+}
 MIOU, F1 = ("pixel_iou", "macro"), ("pixel_f1", "forged")
 ROUGE_L, CSS = ("text_rouge_l", "all"), ("text_css", "all")
 
@@ -112,18 +119,15 @@ def paper_value(table: str, row: str, column: str, metric: str) -> float | None:
     Returns:
         0 to 1, or None where the paper has no such number.
     """
-    tables = {
-        "table2": (TABLE2, LOCALIZATION, ("miou", "f1")),
-        "table3": (TABLE3, ("synthscars", "loki"), ("rouge_l", "css")),
-        "table5": ({name: tuple((one,) for one in line) for name, line in TABLE5.items()}, FAMILIES, ("accuracy",)),
-        "table10": (TABLE10, (EXPERT, METHOD), ("miou", "f1")),
-    }
-    if table not in tables:
+    if table == "table5":
+        known = row in TABLE5 and column in FAMILIES and metric == "accuracy"
+        return _share(TABLE5[row][list(FAMILIES).index(column)]) if known else None
+    if table not in PAIRED or row not in PAIRED[table][0]:
         return None
-    lines, columns, metrics = tables[table]
-    if row not in lines or column not in columns or metric not in metrics:
+    lines, columns, metrics = PAIRED[table]
+    if column not in columns or metric not in metrics:
         return None
-    return _share(lines[row][list(columns).index(column)][metrics.index(metric)])
+    return _share(lines[row][columns.index(column)][metrics.index(metric)])
 
 
 def weighted_mean(method: str) -> tuple[float, float]:
