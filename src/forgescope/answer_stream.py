@@ -20,12 +20,13 @@ class AnswerStream(BaseStreamer):
     def __init__(self, tokenizer: PreTrainedTokenizerBase, write: Callable[[str], object]):
         self.tokenizer = tokenizer
         self.write = write
-        self._begin()
+        self.ids: list[int] = []
+        self.written = 0
 
     def put(self, value: torch.Tensor) -> None:
         """Take the prompt (1, L), then each new token (1,)."""
-        if self.before_answer:
-            self.before_answer = False
+        if value.dim() > 1:
+            self.ids, self.written = [], 0
             return
         self.ids += value.reshape(-1).tolist()
         # the last word may go on, and a blank behind it may be the last of the answer
@@ -35,12 +36,6 @@ class AnswerStream(BaseStreamer):
     def end(self) -> None:
         """Write the rest."""
         self._write(self._text().rstrip())
-        self._begin()
-
-    def _begin(self) -> None:
-        self.ids: list[int] = []
-        self.written = 0
-        self.before_answer = True
 
     def _text(self) -> str:
         return self.tokenizer.decode(self.ids, skip_special_tokens=True).lstrip()

@@ -151,7 +151,7 @@ def load_explainer(model: str, device: str | None = None) -> Explain:
     except ImportError as error:
         raise ImportError("this version cannot run LEGION (no forgescope.explain): give --artifacts") from error
     explainer = Explainer(model, device=device)
-    return lambda image: artifacts_of(explainer(image))
+    return lambda image: artifacts_of(explainer.explain(image))
 
 
 def artifacts_of(explanation: Any) -> list[Artifact]:
