@@ -41,7 +41,7 @@ def read_mask(
     if segmentation_map is None:
         return torch.zeros(1, height, width, dtype=torch.uint8)
     mask = _pixels(segmentation_map, height, width)
-    values = set(torch.unique(mask).tolist())
+    values = _values(mask)
     is_binary = values <= {0, 1} or values <= {0, IGNORE_INDEX}
     if mask_values == "binary" and not is_binary:
         raise ValueError(
@@ -71,6 +71,13 @@ def _pixels(segmentation_map: Any, height: int, width: int) -> torch.Tensor:
             "resize the mask with nearest neighbour, or pair it with its own image"
         )
     return mask
+
+
+def _values(mask: torch.Tensor) -> set[float]:
+    """The different values of a mask; bytes are counted, which is many times faster than sorting them."""
+    if mask.dtype == torch.uint8:
+        return set(mask.flatten().bincount().nonzero().flatten().tolist())
+    return set(mask.unique().tolist())
 
 
 def _check_ids(values: set[float], id2editor: Sequence[str] | None) -> None:
