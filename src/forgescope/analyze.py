@@ -22,6 +22,7 @@ from .examination import Examination, Failure, each_or_error, failure, mask_note
 from .explain import EXPLAINING, Explainer
 from .hub import EMBEDDED_CHECKPOINTS, model_type_of
 from .localize import Localizer, load_for_inference
+from .provenance import read_provenance
 from .reading import DEFAULT_MAX_PIXELS, SMALLEST_EDGE, ImageReadError, ReadImage, as_read_image, read_image
 from .reasoner import Reasoner
 from .report import ForgeryReport, find_regions
@@ -50,6 +51,7 @@ class Analyzer:
         threshold: replaces the checkpoint's `forged_threshold`, 0..1.
         mask_threshold: replaces its `mask_threshold`, 0..1.
         max_pixels: larger files count as decompression bombs.
+        provenance: read what files say of their origin, see `Provenance`; it has no part in score and verdict.
 
     Raises:
         ValueError: unknown or unsuitable checkpoint, dtype, tile or threshold.
@@ -68,6 +70,7 @@ class Analyzer:
         threshold: float | None = None,
         mask_threshold: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        provenance: bool = True,
     ):
         self.localizer: Localizer | Reasoner
         if _model_type(model) in EXPLAINING:
@@ -78,7 +81,7 @@ class Analyzer:
         else:
             self.name, loaded, processor = _load(model, processor, device, dtype)
             self.localizer = Localizer(loaded, processor, batch_size, tile, overlap)
-        self.max_pixels = max_pixels
+        self.max_pixels, self.provenance = max_pixels, provenance
         self.rule = DecisionRule.from_config(self.localizer.model.config).with_thresholds(threshold, mask_threshold)
 
     @property
@@ -215,6 +218,7 @@ class Analyzer:
             ai_mask=ai_mask,
             ai_fraction=None if ai_mask is None else _share(ai_mask),
             editor_map=found.editor_map,
+            provenance=read_provenance(path, self.max_pixels) if self.provenance and path is not None else None,
         )
 
     def _mask(self, probabilities: np.ndarray | None) -> np.ndarray | None:

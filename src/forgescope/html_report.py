@@ -14,6 +14,7 @@ from PIL import Image
 from .editor_maps import share_text
 from .journal import Row, write_whole
 from .overlay import editor_color
+from .provenance_cell import PROVENANCE_LEGEND, credentials_not_looked_for, provenance_cell
 from .reading import ImageReadError, read_image
 from .results import ResultsFolder
 
@@ -39,7 +40,8 @@ td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 img{display:block;max-width:240px;height:auto;border-radius:4px}
 .badge{padding:.1rem .55rem;border-radius:1rem;color:#fff;font-weight:600;white-space:nowrap}
 .forged{background:#b3261e}.inconclusive{background:#8a5a00}.authentic{background:#1f6f3f}.failed{background:#555}
-.explanation p{margin:0 0 .4rem;overflow-wrap:anywhere}td ul{margin:0;padding-left:1.1rem}.editor{white-space:nowrap}
+.explanation p,.provenance p{margin:0 0 .4rem;overflow-wrap:anywhere}.provenance{overflow-wrap:anywhere}
+td ul{margin:0;padding-left:1.1rem}.editor{white-space:nowrap}
 .swatch{display:inline-block;width:.8em;height:.8em;margin-right:.35em;border:1px solid var(--line);border-radius:2px}
 .masks{display:flex;gap:10px}figure{margin:.4rem 0 0}figcaption{font-size:.85em}
 figure img{border:1px solid var(--line)}
@@ -114,7 +116,7 @@ def write_html(results: ResultsFolder) -> Path:
     with_ai = any(row.get("ai_mask") for row in rows)
     editors = list(results.settings.get("editors", ()))
     explained = any(row.get("explanation") for row in rows)
-    legend = EDITOR_LEGEND if editors else FORGED_LEGEND
+    with_provenance = any((row.get("provenance") or {}).get("summary") for row in rows)
     filters = "".join(
         f'<label><input type="checkbox" value="{name}" checked> <span class="badge {name}">{name}</span> '
         f"{counts[name]}</label>"
@@ -128,29 +130,38 @@ def write_html(results: ResultsFolder) -> Path:
         model=html.escape(str(results.settings["model"])),
         precision=html.escape(str(results.settings["precision"])),
         rule=html.escape(str(results.settings["rule"])),
-        legend=f"{legend} {AI_LEGEND}" if with_ai else legend,
+        legend=_legend(rows, with_ai, bool(editors), with_provenance),
         filters=filters,
-        heads=_heads(with_ai, bool(editors), explained),
-        rows="\n".join(_table_row(row, results.folder, with_ai, editors, explained) for row in rows),
+        heads=_heads(with_ai, bool(editors), explained, with_provenance),
+        rows="\n".join(_table_row(row, results.folder, with_ai, editors, explained, with_provenance) for row in rows),
     )
     return write_whole(results.folder / "report.html", page.encode("utf-8", errors="backslashreplace"))
 
 
-def _heads(with_ai: bool, with_editors: bool, explained: bool) -> str:
+def _legend(rows: list[Row], with_ai: bool, with_editors: bool, with_provenance: bool) -> str:
+    sentences = [EDITOR_LEGEND if with_editors else FORGED_LEGEND, AI_LEGEND if with_ai else ""]
+    sentences += [PROVENANCE_LEGEND if with_provenance else "", credentials_not_looked_for(rows)]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _heads(with_ai: bool, with_editors: bool, explained: bool, with_provenance: bool) -> str:
     columns = [("Path", "text"), ("Verdict", "text"), ("Score", "number"), ("Forged share", "number")]
     if with_ai:
         columns.append(("AI-made share", "number"))
     if with_editors:
         columns.append(("Editors", "text"))
     heads = "".join(f'<th data-kind="{kind}"><button>{title}</button></th>' for title, kind in columns)
-    return f"{heads}<th>Regions</th>" + ("<th>Explanation</th>" if explained else "")
+    heads += "<th>Regions</th>" + ("<th>Explanation</th>" if explained else "")
+    return heads + ('<th data-kind="text"><button>Provenance</button></th>' if with_provenance else "")
 
 
 def _verdict(row: Row) -> str:
     return "failed" if row["error"] is not None else row["verdict"]
 
 
-def _table_row(row: Row, folder: Path, with_ai: bool, editors: list[str], explained: bool) -> str:
+def _table_row(
+    row: Row, folder: Path, with_ai: bool, editors: list[str], explained: bool, with_provenance: bool
+) -> str:
     verdict = _verdict(row)
     score = row["score"]
     pictures = {"mask": row["mask"], "AI-made mask": row.get("ai_mask"), "overlay": row["overlay"]}
@@ -166,6 +177,7 @@ def _table_row(row: Row, folder: Path, with_ai: bool, editors: list[str], explai
         *([_editors(row, editors)] if editors else []),
         f'<td class="number">{len(row.get("regions", ()))}</td>',
         *([_explanation(row)] if explained else []),
+        *([provenance_cell(row.get("provenance"))] if with_provenance else []),
         f"<td>{_notes(row)}</td>",
     ]
     return f'<tr data-verdict="{verdict}">{"".join(cells)}</tr>'

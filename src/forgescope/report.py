@@ -10,6 +10,7 @@ from PIL import Image
 
 from .decision import DecisionRule, Verdict
 from .overlay import draw_overlay
+from .provenance import Provenance
 
 # Smaller islands of a mask are noise more often than edits; they stay in the mask and are not listed.
 SMALLEST_REGION = 0.0005
@@ -66,6 +67,8 @@ class ForgeryReport:
         ai_fraction: share of AI-made pixels, 0..1, None likewise.
         editor_map: (H, W) uint8, id of the likeliest editor of each pixel, 1 for the first that the model knows; None
             from a model that does not attribute.
+        provenance: what the file says of its origin, which has no part in score and verdict; None where it was not
+            read.
     """
 
     verdict: Verdict
@@ -85,6 +88,7 @@ class ForgeryReport:
     ai_mask: np.ndarray | None = field(default=None, repr=False)
     ai_fraction: float | None = None
     editor_map: np.ndarray | None = field(default=None, repr=False)
+    provenance: Provenance | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the pictures, as plain values for JSON."""
@@ -98,6 +102,7 @@ class ForgeryReport:
             "regions": [region.to_dict() for region in self.regions],
             "attribution": None if self.attribution is None else _rounded(self.attribution),
             "explanation": self.explanation,
+            "provenance": None if self.provenance is None else self.provenance.to_dict(),
             "model": self.model,
             "precision": self.precision,
             "width": width,

@@ -26,6 +26,7 @@ CSV_COLUMNS = (
     "region_count",
     "attribution",
     "explanation",
+    "provenance",
     "mask",
     "ai_mask",
     "overlay",
@@ -94,6 +95,7 @@ class ResultsFolder(Journal):
         writer.writeheader()
         for row in self.rows.values():
             texts = {"notes": " ".join(row.get("notes", ())), "attribution": shares_text(row.get("attribution") or {})}
+            texts["provenance"] = (row.get("provenance") or {}).get("summary", "")
             writer.writerow(row | {"region_count": len(row.get("regions", ()))} | texts)
         return write_whole(self.folder / "report.csv", text.getvalue().encode("utf-8", errors="backslashreplace"))
 

@@ -1,6 +1,7 @@
 """`forgescope detect`: examine photographs, write masks, overlays and a report."""
 
 import os
+import sys
 from collections import Counter
 from enum import Enum
 from pathlib import Path
@@ -55,6 +56,9 @@ def detect(
     overlap: Annotated[int | None, typer.Option(help="Pixels that tiles share.")] = None,
     recursive: Annotated[bool, typer.Option(help="Descend into folders of folders.")] = True,
     overlay: Annotated[bool, typer.Option(help="Write overlay pictures.")] = True,
+    provenance: Annotated[
+        bool, typer.Option(help="Read content credentials and metadata; they have no part in the verdict.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option(help="Examine files again that the report already has.")] = False,
     max_pixels: Annotated[int | None, typer.Option(min=1, help="Refuse larger images, width x height.")] = None,
 ) -> None:
@@ -81,6 +85,7 @@ def detect(
         batch_size=batch_size,
         threshold=threshold,
         mask_threshold=mask_threshold,
+        provenance=provenance,
         **{name: value for name, value in optional.items() if value is not None},
     )
     results = ResultsFolder(out, _settings(analyzer), overwrite)
@@ -147,14 +152,38 @@ def _summarize(results: "ResultsFolder", rows: list[dict[str, Any]], page: Path)
         if row["attribution"]:
             shares += f" by {shares_text(row['attribution'])}"
         typer.echo(f"{row['verdict']:<12}  score {row['score']:.3f}  {shares}  {row['path']}")
+        if row["provenance"] and row["provenance"]["summary"]:
+            typer.echo(_printable(f"  the file says: {row['provenance']['summary']}"))
     for row in failed:
         typer.echo(f"failed: {row['error']}", err=True)
     counts = Counter(row["verdict"] for row in good)
     found = ", ".join(f"{counts[name]} {name}" for name in ("forged", "inconclusive", "authentic"))
     typer.echo(f"{len(rows)} examined: {found}, {len(failed)} failed")
+    _summarize_provenance(good)
     typer.echo(f"report:   {os.path.relpath(page)}")
     for folder in ("masks", "ai_masks", "overlays"):
         if (results.folder / folder).is_dir():
             typer.echo(f"{folder + ':':<9} {os.path.relpath(results.folder / folder)}{os.sep}")
     if failed:
         raise typer.Exit(1)
+
+
+def _summarize_provenance(rows: list[dict[str, Any]]) -> None:
+    """Print one line when something was found, and one when content credentials were not looked for."""
+    from forgescope.provenance_cell import credentials_not_looked_for
+
+    read = [row["provenance"] for row in rows if row["provenance"] is not None]
+    signed = sum(bool(one["c2pa"] or one["c2pa_error"]) for one in read)
+    described = sum(bool(one["generator_metadata"]) for one in read)
+    if signed or described:
+        typer.echo(
+            f"provenance: {signed} with content credentials, {described} with metadata; no part of the verdicts"
+        )
+    if missing := credentials_not_looked_for(rows):
+        typer.echo(missing)
+
+
+def _printable(text: str) -> str:
+    """Replace what the terminal's encoding lacks."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, errors="replace").decode(encoding)
