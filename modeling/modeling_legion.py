@@ -168,6 +168,7 @@ class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin
         forgery_labels: torch.Tensor | None = None,
         grounding_pixel_values: torch.Tensor | None = None,
         grounding_sizes: torch.Tensor | None = None,
+        original_sizes: torch.Tensor | None = None,
         masks: Sequence[torch.Tensor] | None = None,
         image_features: torch.Tensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
@@ -190,6 +191,8 @@ class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin
             forgery_labels: (B,) int64, 1 = fake, 0 = real.
             grounding_pixel_values: (B, 3, S, S) for SAM: the image at the top left, zeros below and right of it.
             grounding_sizes: (B, 2) height and width of the image within them.
+            original_sizes: (B, 2) height and width of the masks that are returned where none are given; None: those
+                of the line above.
             masks: One tensor (n_i, H_i, W_i) an image, 1 = artifact, in the order of its `[SEG]` tokens.
             image_features: (B, C_v) class tokens instead of `pixel_values`, where only the detection head runs.
             logits_to_keep: Number of last positions, or positions, whose logits are computed; 0: all.
@@ -225,7 +228,7 @@ class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin
                 parts["loss_lm"] = mean_token_loss(parts["logits"], labels)
             if grounding_pixel_values is not None and input_ids is not None:
                 seg_states = self.seg_states(input_ids, outputs.last_hidden_state)
-                parts |= self._ground(seg_states, grounding_pixel_values, grounding_sizes, masks)
+                parts |= self._ground(seg_states, grounding_pixel_values, grounding_sizes, original_sizes, masks)
         if states is not None:
             parts["detection_logits"] = self.detection_head(states.to(self.detection_head.linear_1.weight.dtype))
         if states is not None and forgery_labels is not None:
@@ -305,12 +308,12 @@ class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin
         seg_states: list[torch.Tensor],
         grounding_pixel_values: torch.Tensor,
         grounding_sizes: torch.Tensor | None,
+        original_sizes: torch.Tensor | None,
         masks: Sequence[torch.Tensor] | None,
     ) -> dict[str, Any]:
         """Masks, and their losses where there are targets."""
         if masks is None:
-            side = self.config.grounding_config.vision_config.image_size
-            sizes = grounding_sizes if grounding_sizes is not None else [(side, side)] * len(seg_states)
+            sizes = self._sizes(len(seg_states), original_sizes, grounding_sizes)
             return {"mask_logits": self.decode_masks(seg_states, grounding_pixel_values, grounding_sizes, sizes)}
         for index, (states, given) in enumerate(zip(seg_states, masks, strict=True)):
             if len(states) != len(given):
@@ -323,6 +326,11 @@ class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin
         config = self.config
         cross_entropy, dice = phrase_mask_losses(logits, masks, config.dice_scale, config.dice_eps)
         return {"mask_logits": logits, "loss_mask_bce": cross_entropy, "loss_mask_dice": dice}
+
+    def _sizes(self, images: int, *given: torch.Tensor | None) -> torch.Tensor | list[tuple[int, int]]:
+        """The first sizes that are given; that of SAM's input where none are."""
+        side = self.config.grounding_config.vision_config.image_size
+        return next((sizes for sizes in given if sizes is not None), [(side, side)] * images)
 
     def _weighted_loss(self, parts: dict[str, Any]) -> torch.Tensor | None:
         """Eq. 4; None without a target."""
@@ -380,9 +388,7 @@ class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin
         # the state of a step predicts that step's token
         states = torch.stack(last_states, dim=1)[:, : generated.shape[1]]
         seg_states = [one[ids == self.config.seg_token_id] for one, ids in zip(states, generated, strict=True)]
-        side = self.config.grounding_config.vision_config.image_size
-        sizes = original_sizes if original_sizes is not None else grounding_sizes
-        sizes = sizes if sizes is not None else [(side, side)] * len(generated)
+        sizes = self._sizes(len(generated), original_sizes, grounding_sizes)
         verdict = self.detection_head(encoded.last_hidden_state[:, 0])
         return LegionGeneration(
             sequences=sequences,
