@@ -134,8 +134,7 @@ class LegionProcessor(ImageLanguageProcessor):
             **settings: as in the call, such as `longest_edge`.
 
         Returns:
-            What the call returns, and `original_sizes` (B, 2) height and width of the images, which stock `generate`
-            does not take.
+            What the call returns, and `original_sizes` (B, 2) height and width of the images, which their masks get.
 
         Raises:
             ValueError: no image, number of questions, or a prompt of more than `max_length` tokens.
