@@ -109,7 +109,7 @@ def _png_texts(image: Image.Image) -> Iterator[tuple[str, Any]]:
     if _metadata_after_pixels(image):
         image.load()
     for key, value in image.info.items():
-        if isinstance(value, str) and not key.startswith(SKIPPED_PNG_KEYS):
+        if isinstance(key, str) and isinstance(value, str) and not key.startswith(SKIPPED_PNG_KEYS):
             yield key, value
 
 
