@@ -141,6 +141,7 @@ class ImageLanguageProcessor(ProcessorMixin):
             text=self.prompts(images, question),
             padding=True,
             padding_side="left",
+            max_length=None,  # checked below; transformers would take the attribute of that name and warn
             return_tensors=return_tensors,
             **settings,
         )
