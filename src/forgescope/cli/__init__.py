@@ -1,6 +1,8 @@
 """Command line: one thin file per verb."""
 
+import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -43,6 +45,10 @@ def options(
 
 def main() -> None:
     """Run the command line; an expected error is one line on standard error and exit status 2."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars are for terminals; read when tqdm is imported
+    # of libraries with each other; a user of the command line can do nothing about them
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     try:
         app()
     except (ValueError, OSError, ImportError) as error:
