@@ -40,7 +40,8 @@ td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 img{display:block;max-width:240px;height:auto;border-radius:4px}
 .badge{padding:.1rem .55rem;border-radius:1rem;color:#fff;font-weight:600;white-space:nowrap}
 .forged{background:#b3261e}.inconclusive{background:#8a5a00}.authentic{background:#1f6f3f}.failed{background:#555}
-.explanation p,.provenance p{margin:0 0 .4rem;overflow-wrap:anywhere}.provenance{overflow-wrap:anywhere;min-width:17rem}
+.explanation p,.provenance p{margin:0 0 .4rem;overflow-wrap:anywhere}
+.provenance{overflow-wrap:anywhere;min-width:17rem}
 td ul{margin:0;padding-left:1.1rem}.editor{white-space:nowrap}
 .swatch{display:inline-block;width:.8em;height:.8em;margin-right:.35em;border:1px solid var(--line);border-radius:2px}
 .masks{display:flex;gap:10px}figure{margin:.4rem 0 0}figcaption{font-size:.85em}
