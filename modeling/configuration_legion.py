@@ -62,6 +62,9 @@ class LegionConfig(PreTrainedConfig):
             Whether these layers have biases.
         detection_hidden_size (`int`, *optional*, defaults to 2048):
             Width of the detection head (Eq. 1); published code.
+        detection_head_trained (`bool`, *optional*, defaults to `False`):
+            Whether stage 2 has trained the detection head. Without it a verdict means nothing, and none is given;
+            explanations and masks do not depend on it.
         language_loss_weight, mask_bce_loss_weight, mask_dice_loss_weight (`float`, *optional*, 1.0, 0.4 and 0.2):
             Lambdas of Eq. 4 (section 5).
         dice_scale (`float`, *optional*, defaults to 1000.0):
@@ -112,6 +115,7 @@ class LegionConfig(PreTrainedConfig):
     projector_hidden_act: str = "gelu"
     multimodal_projector_bias: bool = True
     detection_hidden_size: int = 2048
+    detection_head_trained: bool = False
     language_loss_weight: float = 1.0
     mask_bce_loss_weight: float = 0.4
     mask_dice_loss_weight: float = 0.2

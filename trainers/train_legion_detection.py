@@ -60,6 +60,7 @@ def build_trainer(
     processor = LegionProcessor.from_pretrained(base)
     set_seed(arguments.seed)
     model = LegionForGroundedExplanation.from_pretrained(base)
+    model.config.detection_head_trained = True  # in what is saved
     model.model.vision_tower.to(arguments.device)
     tokens = ClassTokenCache(cache or Path(output_dir) / CACHE_FOLDER, model, processor)
     train_dataset, eval_dataset = (

@@ -79,6 +79,7 @@ def convert_legion(
     report.rows.extend(origin.rows)
     report.check()
     report.notes.extend([*notes, *origin.notes])
+    config.detection_head_trained = not report.added
     if report.added:
         report.notes.append(f"{NEW_HEAD}; --head takes one from a stage-2 checkpoint")
     if processor is None:

@@ -126,6 +126,7 @@ def test_a_merged_checkpoint(convert, legion_parity, tmp_path, form):
     assert keys(report, "used", "head") == sorted(head_weights(legion_parity))
     assert keys(report, "dropped", "head") == ["lm_head.weight", "model.norm.weight"]
     assert report["added"] == {}
+    assert model.config.detection_head_trained
     assert "no tokenizer was found" in noted
     assert "detection head" not in (tmp_path / "out" / "README.md").read_text()
 
@@ -158,6 +159,7 @@ def test_without_a_head(convert, legion_parity, tmp_path):
     assert statement in noted
     assert statement in " ".join((tmp_path / "out" / "README.md").read_text().split())
     assert model.detection_head.linear_1.weight.std() > 0
+    assert not model.config.detection_head_trained
     assert model.config.detection_hidden_size == 2 * model.config.vision_config.hidden_size
     assert_equals_fixture(model, legion_parity)
 
@@ -168,6 +170,7 @@ def test_what_stage_2_saves(convert, legion_parity, tmp_path):
     assert_equals_fixture(model, legion_parity)
     assert_detects_as_fixture(model, legion_parity)
     assert not report["added"]
+    assert model.config.detection_head_trained
     assert {row["source"] for row in report["rows"]} == {"SRC"}
     assert "CLIP is in the checkpoint, so of" in noted
     head = {row["key"]: row["names"] for row in report["rows"] if row["key"].startswith(HEAD)}
