@@ -222,7 +222,10 @@ def test_help_does_not_wait_for_torch(arguments, tmp_path):
 def test_wrong_usage_exits_with_2(arguments, tmp_path):
     child = run_python(f"sys.argv += {arguments!r}\nfrom forgescope.cli import main\nmain()", tmp_path)
     assert child.returncode == 2
-    assert "Usage: forgescope" in child.stderr
+    assert child.stdout == ""
+    assert child.stderr.startswith("error: ")
+    assert child.stderr.endswith("--help\n")
+    assert child.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("file", library_files(), ids=name_of)

@@ -3,21 +3,54 @@
 import os
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from forgescope import __version__
-from forgescope.cli import annotate, construct, convert, data, detect, evaluate, explain, push, refine, train
+from forgescope.cli import (
+    annotate,
+    construct,
+    convert,
+    data,
+    demo,
+    detect,
+    env,
+    evaluate,
+    explain,
+    push,
+    refine,
+    train,
+)
+
+# The verbs in the order of the work.
+VERBS = (
+    *("detect", "explain", "demo", "annotate", "data", "construct", "train", "evaluate", "protocols", "refine"),
+    *("convert", "export", "push", "env"),
+)
+
+
+class Verbs(TyperGroup):
+    """Lists the verbs in their order; typer would list those with verbs of their own last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the verbs."""
+        return sorted(self.commands, key=VERBS.index)
+
 
 app = typer.Typer(
     name="forgescope",
+    cls=Verbs,
     help="Detect, localize, attribute and explain AI-made image forgeries.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # marked-up help would swallow what stands in square brackets, such as forgescope[plot]
+    rich_markup_mode=None,
 )
 app.command("detect")(detect.detect)
 app.command("explain")(explain.explain)
+app.command("demo")(demo.demo)
 app.add_typer(annotate.app, name="annotate")
 app.add_typer(construct.app, name="construct")
 app.add_typer(convert.app, name="convert")
@@ -26,6 +59,12 @@ app.add_typer(train.app, name="train")
 app.command("evaluate")(evaluate.evaluate)
 app.command("refine")(refine.refine)
 app.command("push")(push.push)
+app.command("env")(env.env)
+
+# typer has the class from click or from its own copy of it, depending on its version
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+# What shells say of a program that Ctrl-C ended.
+INTERRUPTED = 130
 
 
 def _print_version(wanted: bool) -> None:
@@ -50,7 +89,28 @@ def main() -> None:
     # of libraries with each other; a user of the command line can do nothing about them
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     try:
-        app()
-    except (ValueError, OSError, ImportError) as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        status = app(standalone_mode=False)
+    except UsageError as error:
+        typer.echo(_usage(error), err=True)
         sys.exit(2)
+    except typer.Abort:
+        sys.exit(INTERRUPTED)
+    except (ValueError, OSError, ImportError) as error:
+        typer.echo(f"error: {_one_line(error)}", err=True)
+        sys.exit(2)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage(error: Any) -> str:
+    """One line on wrong arguments; the whole help where a group was called without any."""
+    context = error.ctx
+    message = error.format_message()
+    if context is None:
+        return f"error: {_one_line(message)}"
+    if message == context.get_help():
+        return message
+    return f"error: {_one_line(message).removesuffix('.')}; see {context.command_path} --help"
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())

@@ -1,0 +1,85 @@
+"""What verbs print for machines: JSON alone on standard output, everything else on standard error."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+Json: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object; everything else goes to standard error.")
+]
+# Name of a file that stands for standard output.
+STANDARD_OUTPUT = Path("-")
+
+
+@contextmanager
+def json_output(wanted: bool) -> Iterator[dict[str, Any]]:
+    """Print what a verb found as one JSON object.
+
+    Args:
+        wanted: whether it is asked for; else nothing changes.
+
+    Yields:
+        The object, to be filled in. It is printed at the end, also where some items failed (`typer.Exit`), but not
+        after an error.
+    """
+    answer: dict[str, Any] = {}
+    if not wanted:
+        yield answer
+        return
+    stdout = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):
+            yield answer
+    except typer.Exit:
+        if answer:
+            print_json(answer, stdout)
+        raise
+    print_json(answer, stdout)
+
+
+@contextmanager
+def json_writer(file: Path | None) -> Iterator[Callable[[str], None]]:
+    """Write the JSON of a verb that has a file for it.
+
+    Args:
+        file: where; `-`: standard output, with everything else on standard error; None: nowhere.
+
+    Yields:
+        Function that writes a text.
+    """
+    if file != STANDARD_OUTPUT:
+        yield (lambda text: None) if file is None else lambda text: _write(file, text)
+        return
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield lambda text: print_text(text, stdout)
+
+
+def print_json(value: Any, file: Any = None) -> None:
+    """Print a value as one line of JSON; numbers that are not finite become null, paths their text."""
+    print_text(json.dumps(_finite(value), default=str), file)
+
+
+def print_text(text: str, file: Any = None) -> None:
+    """Print a text and see that it is out."""
+    typer.echo(text.removesuffix("\n"), file=file)
+
+
+def _write(file: Path, text: str) -> None:
+    from forgescope.evaluation.report import write_text
+
+    write_text(file, text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
