@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,21 @@ def legion_parity() -> dict[str, Any]:
     from parity import load_parity
 
     return load_parity("legion_tiny.pt")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless browser for a module: while playwright runs, nothing else can run an event loop."""
+    from browser import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser_page(chromium: Any) -> Iterator[Any]:
+    """An empty tab; the test fails when its pages report an error."""
+    from browser import error_free_page
+
+    with error_free_page(chromium) as page:
+        yield page
