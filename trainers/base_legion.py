@@ -45,8 +45,8 @@ def build_processor(recipe: Recipe, base: str | None = None) -> LegionProcessor:
     """The processor of the model that `build_model` makes.
 
     Args:
-        recipe: Its `processor` section changes prompts and their length; without a base its `start.tokenizer` and image
-            encoders count.
+        recipe: Its `processor` section changes prompts and their length; without a base its `start.tokenizer` and
+            image encoders count.
         base: See `build_model`.
 
     Returns:

@@ -47,15 +47,13 @@ class ClassTokenCache:
         self.model, self.processor = model, processor
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def tokens(
-        self, images: Sequence[StoredImage], batch_size: int = 64, workers: int = 0
-    ) -> list[torch.Tensor | None]:
+    def tokens(self, images: Sequence[Any], batch_size: int = 64, workers: int = 0) -> list[torch.Tensor | None]:
         """Class token (C_v,) of every image in the model's precision; None for one that cannot be read.
 
         What is not in the folder is computed by CLIP and written there; several processes share the work.
 
         Args:
-            images: Values of an image column that is not decoded: `path` or `bytes`.
+            images: Values of an image column that is not decoded: `path` or `bytes`; None where there is none.
             batch_size: Images that CLIP sees at a time.
             workers: Processes that read images.
 
@@ -66,19 +64,20 @@ class ClassTokenCache:
         known = self._read()
         wanted = {key: index for index, key in enumerate(keys) if key is not None and key not in known}
         state = PartialState()
+        state.wait_for_everyone()  # all have read the same parts, so that they share the same work
         own = list(wanted.items())[state.process_index :: state.num_processes]
         if own:
             logger.info("computing class tokens of %d images", len(own))
         for first in range(0, len(own), PART_IMAGES):
             part = own[first : first + PART_IMAGES]
-            chosen = [images[index] for _, index in part]
-            found = self._compute(chosen, batch_size, workers)
+            # read again, since all bytes of a large corpus at once would fill the memory
+            found = self._compute([images[index] for _, index in part], batch_size, workers)
             self._write({key: token for (key, _), token in zip(part, found, strict=True) if token is not None})
         state.wait_for_everyone()
         known = self._read() if wanted else known
         return [None if key is None else known.get(key) for key in keys]
 
-    def _compute(self, images: list[StoredImage], batch_size: int, workers: int) -> Iterator[torch.Tensor | None]:
+    def _compute(self, images: list[Any], batch_size: int, workers: int) -> Iterator[torch.Tensor | None]:
         """Class token of every image."""
         loader = torch.utils.data.DataLoader(
             ImageViews(images, self.processor), batch_size, num_workers=workers, collate_fn=list
@@ -122,7 +121,7 @@ class ImageViews(torch.utils.data.Dataset):
         processor: A `LegionProcessor`.
     """
 
-    def __init__(self, images: list[StoredImage], processor: ProcessorMixin):
+    def __init__(self, images: list[Any], processor: ProcessorMixin):
         self.images = images
         self.processor = processor
 
@@ -144,8 +143,10 @@ def stored_images(rows: datasets.Dataset) -> datasets.Column:
     return rows.cast_column("image", datasets.Image(decode=False))["image"]
 
 
-def image_key(stored: StoredImage) -> str | None:
-    """Name of an image: by its bytes, or by path, size and time of its file; None for a file that is missing."""
+def image_key(stored: StoredImage | None) -> str | None:
+    """Name of an image: by its bytes, or by path, size and time of its file; None for one that is missing."""
+    if stored is None:
+        return None
     if stored["bytes"] is not None:
         return hashlib.sha256(stored["bytes"]).hexdigest()[:KEY_CHARACTERS]
     try:

@@ -149,9 +149,12 @@ class LegionDataset(torch.utils.data.Dataset):
         """`image` (PIL, RGB), `text` with tags, and `masks` (n, H, W) uint8 in the order of its `[SEG]`, 1 = artifact.
 
         Raises:
-            ValueError: If a mask is missing or has another size than the image.
+            ValueError: If the image or a mask is damaged, or a mask is missing or has another size than the image.
         """
-        row = self.rows[index]
+        try:
+            row = self.rows[index]
+        except (OSError, SyntaxError) as error:  # what PIL raises; SyntaxError for broken PNG chunks
+            raise ValueError(f"image {self.names[index]} cannot be read: {error}; leave it out of the data") from error
         image, regions = row["image"].convert("RGB"), row["regions"]
         masks = [regions[number]["mask"] for number in self.orders[index]]
         for mask in masks:

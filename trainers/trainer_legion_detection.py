@@ -25,8 +25,8 @@ def head_metrics(prediction: EvalPrediction) -> dict[str, float]:
             `DetectionHeadTrainer.prediction_step` gives them.
 
     Returns:
-        `accuracy` at 0.5, `auc` and `average_precision`; without the latter two where one of the classes is absent; and
-        the loss.
+        `accuracy` at 0.5, `auc` and `average_precision`; without the latter two where one of the classes is absent;
+        and the loss.
     """
     scores, parts = prediction.predictions
     labels = np.asarray(prediction.label_ids)
