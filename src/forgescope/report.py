@@ -108,6 +108,7 @@ class ForgeryReport:
             "width": width,
             "height": height,
             "rule": self.rule.describe(),
+            "thresholds": {"authentic": self.rule.authentic_threshold, "forged": self.rule.forged_threshold},
             "notes": list(self.notes),
         }
 

@@ -11,7 +11,7 @@ from PIL import Image
 from forgescope.decision import DecisionRule
 from forgescope.journal import write_whole
 from forgescope.report import ForgeryReport, find_regions
-from forgescope.results import ResultsFolder, picture_name
+from forgescope.results import ResultsFolder, picture_name, probability_picture
 
 SETTINGS = {"model": "tiny", "precision": "float32", "rule": DecisionRule().describe(), "tile": None}
 
@@ -51,13 +51,18 @@ def test_a_row_has_the_fields_of_the_design(tmp_path):
     assert mask.shape == (40, 50)
     assert np.unique(mask).tolist() == [0, 255]
     assert Image.open(good["overlay"]).size == (50, 40)
+    probabilities = np.asarray(Image.open(good["probability_map"]), dtype=float) / 255
+    assert probabilities.shape == (40, 50)
+    assert np.abs(probabilities - report_for("photos/a.jpg").probability_map).mean() < 0.01
+    assert good["thresholds"] == {"authentic": 0.5, "forged": 0.5}
     assert bad["error"] == "photos/b.jpg: no such file"
-    assert [bad[key] for key in ("verdict", "score", "forged_fraction", "mask", "overlay")] == [None] * 5
+    assert [bad[key] for key in ("verdict", "score", "forged_fraction", "mask", "probability_map")] == [None] * 5
     assert bad["model"] == "tiny"
     names = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
     assert names == [
         f"masks/{picture_name('photos/a.jpg')}.png",
         f"overlays/{picture_name('photos/a.jpg')}.jpg",
+        f"probability_maps/{picture_name('photos/a.jpg')}.jpg",
         "report.jsonl",
     ]
 
@@ -78,11 +83,20 @@ def test_ai_made_pixels_have_a_mask_of_their_own(tmp_path):
     assert (failed["ai_mask"], failed["ai_fraction"]) == (None, None)
 
 
+def test_pictures_of_probability_maps_are_reduced():
+    values = np.linspace(0, 1, 2000 * 3000, dtype=np.float32).reshape(2000, 3000)
+    picture = probability_picture(values)
+    assert (picture.mode, picture.size) == ("L", (1024, 683))
+    assert np.abs(np.asarray(picture) / 255 - np.linspace(0, 1, 683)[:, None]).max() < 0.005
+    assert probability_picture(np.full((1, 4000), 0.5, np.float32)).size == (1024, 1)
+    assert np.asarray(probability_picture(np.array([[0, 0.5, 1]]))).tolist() == [[0, 128, 255]]
+
+
 def test_same_names_in_two_folders_do_not_clash(tmp_path):
     results = ResultsFolder(tmp_path, SETTINGS)
     rows = [results.add(report_for(path), with_overlay=False) for path in ("a/x.jpg", "b/x.jpg", "b/x.png")]
     assert len({row["mask"] for row in rows}) == 3
-    assert [row["overlay"] for row in rows] == [None] * 3
+    assert [row["overlay"] for row in rows] == [row["probability_map"] for row in rows] == [None] * 3
     name = picture_name("a/" + "long" * 60 + "?*.jpg")
     assert len(name) == 80 + 1 + 10
     assert picture_name("a/ä b?.jpg").startswith("ä_b_-")

@@ -55,7 +55,7 @@ def detect(
     tile: Annotated[int | None, typer.Option(help="Examine at full resolution, in tiles of this many pixels.")] = None,
     overlap: Annotated[int | None, typer.Option(help="Pixels that tiles share.")] = None,
     recursive: Annotated[bool, typer.Option(help="Descend into folders of folders.")] = True,
-    overlay: Annotated[bool, typer.Option(help="Write overlay pictures.")] = True,
+    overlay: Annotated[bool, typer.Option(help="Write overlays and probability maps.")] = True,
     provenance: Annotated[
         bool, typer.Option(help="Read content credentials and metadata; they have no part in the verdict.")
     ] = True,
