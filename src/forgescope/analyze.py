@@ -13,19 +13,20 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel
 
+from forgescope.evaluation.grounded_scores import united
 from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
-from forgescope.processing.processing_fakereasoning import FakeReasoningProcessor
 
+from .artifact_reasoner import ArtifactReasoner
 from .decision import DecisionRule
 from .editor_maps import editor_shares
 from .examination import Examination, Failure, each_or_error, failure, mask_notes
-from .explain import EXPLAINING, Explainer
+from .explain import EXPLAINING, OUTLINING, Explainer, ExplainingProcessor
 from .hub import EMBEDDED_CHECKPOINTS, model_type_of
 from .localize import Localizer, load_for_inference
 from .provenance import read_provenance
 from .reading import DEFAULT_MAX_PIXELS, SMALLEST_EDGE, ImageReadError, ReadImage, as_read_image, read_image
 from .reasoner import Reasoner
-from .report import ForgeryReport, find_regions
+from .report import ForgeryReport, artifact_regions, find_regions
 from .tiling import DEFAULT_OVERLAP
 
 ImageInput = str | os.PathLike | Image.Image
@@ -40,7 +41,7 @@ class Analyzer:
 
     Args:
         model: embedded name, folder or Hub id (None: the embedded checkpoint); or a loaded model, which is used as it
-            is, with `processor`. One that explains itself gives no masks, see `Reasoner`.
+            is, with `processor`. Of those that explain themselves, see `Reasoner` and `ArtifactReasoner`.
         processor: processor of a loaded model.
         device: torch device; None: a GPU when there is one.
         dtype: "float32" or "bfloat16" (faster, thresholds were chosen in float32); "auto" is float32, and as it was
@@ -52,6 +53,7 @@ class Analyzer:
         mask_threshold: replaces its `mask_threshold`, 0..1.
         max_pixels: larger files count as decompression bombs.
         provenance: read what files say of their origin, see `Provenance`; it has no part in score and verdict.
+        explanations: False asks LEGION for its verdict alone, see `ArtifactReasoner`; others have no such choice.
 
     Raises:
         ValueError: unknown or unsuitable checkpoint, dtype, tile or threshold.
@@ -60,7 +62,7 @@ class Analyzer:
     def __init__(
         self,
         model: str | os.PathLike | PreTrainedModel | None = None,
-        processor: ForgeryImageProcessor | FakeReasoningProcessor | None = None,
+        processor: ForgeryImageProcessor | ExplainingProcessor | None = None,
         *,
         device: str | torch.device | None = None,
         dtype: str = "auto",
@@ -71,13 +73,20 @@ class Analyzer:
         mask_threshold: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         provenance: bool = True,
+        explanations: bool = True,
     ):
-        self.localizer: Localizer | Reasoner
-        if _model_type(model) in EXPLAINING:
+        self.localizer: Localizer | Reasoner | ArtifactReasoner
+        model_type = _model_type(model)
+        if not explanations and model_type != OUTLINING:
+            raise ValueError(f"only a checkpoint of type {OUTLINING} can be asked without explanations")
+        if model_type in EXPLAINING:
             if tile is not None:
                 raise ValueError("this model sees photographs whole, at one size: leave tile out")
-            explainer = Explainer(model, processor, device=device, dtype=dtype, batch_size=batch_size)
+            of_masks = {"mask_threshold": mask_threshold} if model_type == OUTLINING else {}
+            explainer = Explainer(model, processor, device=device, dtype=dtype, batch_size=batch_size, **of_masks)
             self.name, self.localizer = explainer.name, Reasoner(explainer)
+            if explainer.outlines:
+                self.localizer = ArtifactReasoner(explainer, explanations, batch_size)
         else:
             self.name, loaded, processor = _load(model, processor, device, dtype)
             self.localizer = Localizer(loaded, processor, batch_size, tile, overlap)
@@ -190,16 +199,19 @@ class Analyzer:
     def _report(self, path: str | None, read: ReadImage, found: Examination) -> ForgeryReport:
         score = found.final_score(self.rule)
         mask = self._mask(found.probability_map)
-        if mask is None:
-            mask = np.zeros((read.image.height, read.image.width), np.uint8)
+        if found.phrases is not None or mask is None:
+            size = read.image.height, read.image.width
+            mask = united([one.mask for one in found.phrases or ()], size)
         ai_mask = self._mask(found.ai_map)
         unclear = found.undecided or min(read.image.size) < SMALLEST_EDGE
         verdict = "inconclusive" if unclear else self.rule.verdict(score)
         editors, regions = self.localizer.editors, []
-        if found.probability_map is not None:
+        if found.phrases is not None:
+            regions = artifact_regions(found.phrases)
+        elif found.probability_map is not None:
             regions = find_regions(mask, found.probability_map, found.editor_map, editors)
         marked = bool(mask.any()) or (ai_mask is not None and bool(ai_mask.any()))
-        notes = mask_notes(self.rule, self.localizer.heads, verdict, marked)
+        notes = () if found.undecided else mask_notes(self.rule, self.localizer.heads, verdict, marked)
         return ForgeryReport(
             verdict=verdict,
             score=score,

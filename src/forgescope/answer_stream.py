@@ -1,6 +1,7 @@
 """An answer shown while it is generated."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -15,10 +16,16 @@ class AnswerStream(BaseStreamer):
     Args:
         tokenizer: of the model.
         write: is called with every piece of text.
+        decode: text of ids; None: the tokenizer's, without special tokens.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, write: Callable[[str], object]):
-        self.tokenizer = tokenizer
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        write: Callable[[str], object],
+        decode: Callable[[list[int]], str] | None = None,
+    ):
+        self.decode = partial(tokenizer.decode, skip_special_tokens=True) if decode is None else decode
         self.write = write
         self.ids: list[int] = []
         self.written = 0
@@ -38,7 +45,7 @@ class AnswerStream(BaseStreamer):
         self._write(self._text().rstrip())
 
     def _text(self) -> str:
-        return self.tokenizer.decode(self.ids, skip_special_tokens=True).lstrip()
+        return self.decode(self.ids).lstrip()
 
     def _write(self, text: str) -> None:
         if len(text) > self.written:

@@ -7,6 +7,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from forgescope.processing.grounded_explanation import GroundedArtifact
+
 from .decision import NOT_NUMBERS, DecisionRule, Verdict, image_score
 
 Result = TypeVar("Result")
@@ -33,6 +35,8 @@ class Examination:
             not asked for.
         editor_map: (H, W) uint8, id of the likeliest editor of each pixel, 1 for the first, also where the pixel is
             more likely authentic; None from a model that tells no editors apart.
+        phrases: artifacts that the model names, each with its mask; the mask of the report is all of them together.
+            None from a model that names none.
         explanation: what the model says in words; None from one that says nothing.
         undecided: the model gave no verdict, and `score` says nothing.
         notes: sentences on what the model gave.
@@ -43,6 +47,7 @@ class Examination:
     score: float | None = None
     class_map: np.ndarray | None = None
     editor_map: np.ndarray | None = None
+    phrases: tuple[GroundedArtifact, ...] | None = None
     explanation: str | None = None
     undecided: bool = False
     notes: tuple[str, ...] = ()

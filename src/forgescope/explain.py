@@ -3,30 +3,36 @@
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from PIL import Image
 from transformers import LogitsProcessorList, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 
-from forgescope.processing.chain_of_thought import QUESTION, ChainOfThought
 from forgescope.processing.processing_fakereasoning import FakeReasoningProcessor
+from forgescope.processing.processing_legion import LegionProcessor
 
+from .answer_stream import AnswerStream
+from .artifact_explanation import ArtifactExplanation, ground_artifacts
 from .examination import Failure, each_or_error, failure
 from .explanation import Explanation
 from .hub import load_checkpoint
 from .localize import DTYPES, to_device
 from .reading import DEFAULT_MAX_PIXELS, ImageReadError, ReadImage, as_read_image, read_image
+from .reasoned_explanation import reason
 from .token_choice import RefuseNotNumbers, SeededSampling, seed_of_image
 
 ImageInput = str | os.PathLike | Image.Image
-# Model types that explain themselves.
-EXPLAINING = ("fakereasoning",)
+AnyExplanation: TypeAlias = Explanation | ArtifactExplanation
+ExplainingProcessor: TypeAlias = FakeReasoningProcessor | LegionProcessor
+# Model types that explain themselves, and the one that outlines what it explains.
+EXPLAINING = ("fakereasoning", "legion")
+OUTLINING = "legion"
 # Answers of the authors' code end here.
 MAX_NEW_TOKENS = 512
 # The weights are read once for all images of a batch; more images need more memory.
@@ -47,6 +53,10 @@ class Explainer:
         seed: of the sampling. Same seed, image and question, same answer, up to rounding also in another batch.
         question: in place of the one the model was trained with, to which alone it knows the answer's form.
         max_pixels: larger files count as decompression bombs.
+        mask_threshold: of LEGION: probability above which a pixel belongs to an artifact; None: the configuration's.
+        longest_edge: of LEGION: long side of a photograph as SAM sees it, pixels; None: the processor's, 1024 as
+            published.
+        model_types: model types that will do.
 
     Raises:
         ValueError: unknown or unsuitable checkpoint or settings, or a tokenizer that does not fit the model.
@@ -55,7 +65,7 @@ class Explainer:
     def __init__(
         self,
         model: str | os.PathLike | PreTrainedModel,
-        processor: FakeReasoningProcessor | None = None,
+        processor: ExplainingProcessor | None = None,
         *,
         device: str | torch.device | None = None,
         dtype: str = "auto",
@@ -65,6 +75,9 @@ class Explainer:
         seed: int = 0,
         question: str | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        mask_threshold: float | None = None,
+        longest_edge: int | None = None,
+        model_types: Collection[str] = EXPLAINING,
     ):
         self.batch_size = BATCH_SIZE if batch_size is None else batch_size
         for name, value in (("batch_size", self.batch_size), ("max_new_tokens", max_new_tokens)):
@@ -78,20 +91,34 @@ class Explainer:
             self.model, self.processor = model.eval(), processor
         else:
             self.name = os.fspath(model)
-            self.model, self.processor = _load(self.name, device, dtype)
-        self.processor.check_verdict_ids(self.model.config)
+            self.model, self.processor = _load(self.name, device, dtype, model_types)
+        self.outlines = self.model.config.model_type == OUTLINING
         self.max_new_tokens = max_new_tokens
         self.temperature = temperature
         self.seed = seed
-        self.question = QUESTION if question is None else question
+        self.question = self.processor.question if question is None else question
         self.max_pixels = max_pixels
+        self.mask_threshold, self.longest_edge = mask_threshold, longest_edge
+        self._check_model()
 
     @property
     def precision(self) -> str:
         """Arithmetic of the forward pass, such as `float32`."""
         return str(self.model.dtype).removeprefix("torch.")
 
-    def explain(self, image: ImageInput, streamer: BaseStreamer | None = None) -> Explanation:
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What answers depend on beside the weights."""
+        names = ("precision", "question", "max_new_tokens", "temperature", "seed")
+        names += ("mask_threshold", "longest_edge") if self.outlines else ()
+        return {name: getattr(self, name) for name in names}
+
+    def stream(self, write: Callable[[str], object]) -> AnswerStream:
+        """Make a streamer for `explain`: `write` gets the answer word by word, that of LEGION with its tags."""
+        decode = (lambda ids: self.processor.decode_grounded([ids])[0]) if self.outlines else None
+        return AnswerStream(self.processor.tokenizer, write, decode)
+
+    def explain(self, image: ImageInput, streamer: BaseStreamer | None = None) -> AnyExplanation:
         """Explain one photograph.
 
         Args:
@@ -105,7 +132,7 @@ class Explainer:
 
     def explain_many(
         self, images: Iterable[ImageInput], streamer: BaseStreamer | None = None
-    ) -> Iterator[Explanation]:
+    ) -> Iterator[AnyExplanation]:
         """Explain photographs in batches, lazily and in their order.
 
         Args:
@@ -125,7 +152,7 @@ class Explainer:
 
     def results(
         self, images: Iterable[ImageInput], streamer: BaseStreamer | None = None
-    ) -> Iterator[Explanation | Failure]:
+    ) -> Iterator[AnyExplanation | Failure]:
         """Explain photographs as `explain_many` does; one that fails becomes a `Failure` and the rest go on."""
         waiting, together = iter(images), self.batch_size if streamer is None else 1
         explain = partial(self.explain_photos, streamer=streamer)
@@ -166,7 +193,7 @@ class Explainer:
         temperature: float | None = None,
         seed: int | None = None,
         streamer: BaseStreamer | None = None,
-    ) -> list[Explanation]:
+    ) -> list[AnyExplanation]:
         """Explain photographs together, in one batch.
 
         Args:
@@ -181,23 +208,41 @@ class Explainer:
         if not photos:
             return []
         temperature = self.temperature if temperature is None else temperature
-        settings = self._sampling(photos, temperature, self.seed if seed is None else seed)
-        inputs = self.processor.inference_inputs(list(photos), self.question).to(self.model.device)
         tokenizer = self.processor.tokenizer
-        found = self.model.generate_verdict(
-            **inputs,
-            **settings,
-            max_new_tokens=self.max_new_tokens,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            streamer=streamer,
-        )
-        texts = tokenizer.batch_decode(found.generated_ids, skip_special_tokens=True)
-        answers = self.processor.decode_answers(found.generated_ids)
-        ended = (found.generated_ids == tokenizer.eos_token_id).any(dim=1).tolist()
-        probabilities = [None if math.isnan(one) else one for one in found.fake_probability.tolist()]
-        rows = zip(texts, answers, probabilities, ended, strict=True)
-        return [self._explanation(text.strip(), *rest) for text, *rest in rows]
+        generation = self._sampling(photos, temperature, self.seed if seed is None else seed) | {
+            "max_new_tokens": self.max_new_tokens,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+            "streamer": streamer,
+        }
+        view = {"longest_edge": self.longest_edge} if self.outlines else {}
+        inputs = self.processor.inference_inputs(list(photos), self.question, **view).to(self.model.device)
+        found: Sequence[AnyExplanation]
+        if self.outlines:
+            found = ground_artifacts(self.model, self.processor, photos, inputs, generation, self.mask_threshold)
+        else:
+            found = reason(self.model, self.processor, inputs, generation)
+        return [replace(one, model=self.name) for one in found]
+
+    def _check_model(self) -> None:
+        """Check that the tokenizer fits the model, and that the settings do."""
+        config = self.model.config
+        if not self.outlines:
+            self.processor.check_verdict_ids(config)
+            given = [name for name in ("mask_threshold", "longest_edge") if getattr(self, name) is not None]
+            if given:
+                raise ValueError(f"this model outlines nothing: leave {' and '.join(given)} out")
+            return
+        self.processor.check_token_ids(config)
+        if self.mask_threshold is None:
+            self.mask_threshold = config.mask_threshold
+        if not 0 < self.mask_threshold < 1:
+            raise ValueError(f"expected a mask_threshold between 0 and 1, got {self.mask_threshold}")
+        side = self.processor.grounding_image_processor.pad_size["height"]
+        if self.longest_edge is not None and not 1 <= self.longest_edge <= side:
+            raise ValueError(
+                f"expected a longest_edge of 1 to {side} pixels, the input of SAM, got {self.longest_edge}"
+            )
 
     def _sampling(self, photos: Sequence[Image.Image], temperature: float, seed: int) -> dict[str, Any]:
         """Arguments of `generate`, in place of those that a checkpoint's generation_config.json may have."""
@@ -208,33 +253,13 @@ class Explainer:
         others = dict.fromkeys(("temperature", "top_k", "top_p"))
         return others | {"do_sample": False, "num_beams": 1, "use_cache": True, "logits_processor": steps}
 
-    def _explanation(self, text: str, answer: ChainOfThought, probability: float | None, ended: bool) -> Explanation:
-        found = Explanation(
-            verdict=answer.label,
-            fake_probability=probability,
-            text=text,
-            summary=answer.summary,
-            caption=answer.caption,
-            reasoning=answer.reasoning,
-            conclusion=answer.conclusion,
-            problems=list(answer.problems),
-            model=self.name,
-        )
-        if not ended:
-            found.problems.append(f"the answer was cut off after {self.max_new_tokens} tokens")
-        if answer.label is not None and probability is None:
-            found.problems.append("the conclusion is in words that have no probability")
-        if found.contradictory:
-            found.problems.append(
-                f"the conclusion says {answer.label}, but the probability to be fake is {probability:.3f}"
-            )
-        return found
 
-
-def _load(model: str, device: str | torch.device | None, dtype: str) -> tuple[PreTrainedModel, FakeReasoningProcessor]:
+def _load(
+    model: str, device: str | torch.device | None, dtype: str, model_types: Collection[str]
+) -> tuple[PreTrainedModel, ExplainingProcessor]:
     if dtype not in DTYPES:
         raise ValueError(f"expected dtype {', '.join(DTYPES)}, got {dtype!r}")
-    loaded, processor = load_checkpoint(model, EXPLAINING, dtype="auto" if dtype == "auto" else DTYPES[dtype])
+    loaded, processor = load_checkpoint(model, model_types, dtype="auto" if dtype == "auto" else DTYPES[dtype])
     return to_device(loaded, device), processor
 
 

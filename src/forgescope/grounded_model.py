@@ -12,6 +12,7 @@ from forgescope.processing.grounded_explanation import GroundedExplanation
 from forgescope.processing.processing_legion import LegionProcessor
 
 from .analyze import Analyzer
+from .detection_head import DETECTION_BATCH_SIZE, fake_probabilities
 from .hub import load_checkpoint, model_type_of
 from .image_scores import Scorer
 from .localize import DTYPES, to_device
@@ -19,8 +20,6 @@ from .localize import DTYPES, to_device
 MODEL_TYPE = "legion"
 MAX_NEW_TOKENS = 512  # as in the published code
 BATCH_SIZE = 4
-# The detection head alone sees one small image each.
-DETECTION_BATCH_SIZE = 32
 THRESHOLD = 0.5  # the published code's logit of 0
 SCORED = "a classifier of images, such as GAMMA or LEGION"
 
@@ -77,15 +76,9 @@ class GroundedModel:
             found += [replace(one, text=text) for one, text in zip(read, texts, strict=True)]
         return found
 
-    @torch.no_grad()
     def fake_probabilities(self, images: Sequence[Image.Image]) -> list[float]:
         """Ask the detection head alone: probability of each image to be fake."""
-        size = self.batch_size or DETECTION_BATCH_SIZE
-        scores: list[float] = []
-        for start in range(0, len(images), size):
-            inputs = self.processor.detection_inputs(list(images[start : start + size])).to(self.model.device)
-            scores += self.model(**inputs).detection_logits.float().softmax(dim=-1)[:, 1].tolist()
-        return scores
+        return fake_probabilities(self.model, self.processor, images, self.batch_size or DETECTION_BATCH_SIZE)
 
 
 def load_grounded_model(

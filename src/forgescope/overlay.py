@@ -66,7 +66,7 @@ def draw_overlay(
                 f"expected a photograph of {one.shape[1]} x {one.shape[0]}, got {photo.width} x {photo.height}"
             )
     picture = photo.copy()
-    line = max(1, round(min(mask.shape) / PIXELS_FOR_LINE_WIDTH))
+    line = line_width(mask.shape)
     if mask.any():
         _draw_forged(picture, photo, mask, line, editor_map)
     if ai_mask is not None and ai_mask.any():
@@ -77,27 +77,33 @@ def draw_overlay(
 def _draw_forged(
     picture: Image.Image, photo: Image.Image, mask: np.ndarray, line: int, editor_map: np.ndarray | None
 ) -> None:
-    red, white = _widened(mask, line), _widened(mask, 2 * line)
-    for box, part in _bands(white):
+    red, white = widened(mask, line), widened(mask, 2 * line)
+    for box, part in bands(white):
         if editor_map is None:
-            picture.paste(_tinted(photo.crop(box), FILL_COLOR, FILL_OPACITY), box, Image.fromarray(mask[part] * 255))
+            picture.paste(tinted(photo.crop(box), FILL_COLOR, FILL_OPACITY), box, Image.fromarray(mask[part] * 255))
         else:
             editors = editor_map[part] * mask[part]
             for editor in np.unique(editors[editors > 0]).tolist():
-                tinted = _tinted(photo.crop(box), editor_color(editor), EDITOR_OPACITY)
-                picture.paste(tinted, box, Image.fromarray((editors == editor) * np.uint8(255)))
+                colored = tinted(photo.crop(box), editor_color(editor), EDITOR_OPACITY)
+                picture.paste(colored, box, Image.fromarray((editors == editor) * np.uint8(255)))
         picture.paste(HALO_COLOR, box, Image.fromarray((white[part] - red[part]) * 255))
         picture.paste(LINE_COLOR, box, Image.fromarray((red[part] - mask[part]) * 255))
 
 
-def _tinted(photo: Image.Image, color: tuple[int, int, int], opacity: float) -> Image.Image:
+def line_width(size: tuple[int, ...]) -> int:
+    """Width of an outline in a picture of (height, width), pixels."""
+    return max(1, round(min(size) / PIXELS_FOR_LINE_WIDTH))
+
+
+def tinted(photo: Image.Image, color: tuple[int, int, int], opacity: float) -> Image.Image:
+    """Mix a photograph with a colour."""
     return photo.point([round(value * (1 - opacity) + one * opacity) for one in color for value in range(256)])
 
 
 def _draw_ai_made(picture: Image.Image, mask: np.ndarray, line: int) -> None:
     blue, white = _narrowed(mask, 2 * line), _narrowed(mask, 3 * line)
     columns = np.arange(mask.shape[1])
-    for box, part in _bands(mask):
+    for box, part in bands(mask):
         diagonals = (np.arange(box[1], box[3])[:, None] + columns[part[1]]) % (HATCH_SPACING * line) < line
         hatch = (diagonals & (mask[part] > 0)) * np.uint8(255 * HATCH_OPACITY)
         picture.paste(AI_COLOR, box, Image.fromarray(hatch))
@@ -105,7 +111,7 @@ def _draw_ai_made(picture: Image.Image, mask: np.ndarray, line: int) -> None:
         picture.paste(AI_COLOR, box, Image.fromarray((mask[part] - blue[part]) * 255))
 
 
-def _bands(mask: np.ndarray) -> Iterator[tuple[tuple[int, int, int, int], tuple[slice, slice]]]:
+def bands(mask: np.ndarray) -> Iterator[tuple[tuple[int, int, int, int], tuple[slice, slice]]]:
     """Cut the bounding box of a mask into bands: box of PIL, and the slices of an array."""
     left, first, width, height = cv2.boundingRect(mask)
     for top in range(first, first + height, ROWS_AT_A_TIME):
@@ -118,7 +124,7 @@ def _square(width: int) -> np.ndarray:
     return np.ones((2 * width + 1, 2 * width + 1), np.uint8)
 
 
-def _widened(mask: np.ndarray, width: int) -> np.ndarray:
+def widened(mask: np.ndarray, width: int) -> np.ndarray:
     """Grow a 0/1 mask by `width` pixels to each side."""
     return cv2.dilate(mask, _square(width))
 

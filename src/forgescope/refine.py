@@ -144,19 +144,17 @@ def load_explainer(model: str, device: str | None = None) -> Explain:
     """Load a LEGION checkpoint as a function of an image that returns its artifacts.
 
     Raises:
-        ImportError: this version has no `forgescope.explain`.
+        ValueError: no such checkpoint or device, or a checkpoint of another type.
     """
-    try:
-        from forgescope.explain import Explainer
-    except ImportError as error:
-        raise ImportError("this version cannot run LEGION (no forgescope.explain): give --artifacts") from error
-    explainer = Explainer(model, device=device)
+    from forgescope.explain import OUTLINING, Explainer
+
+    explainer = Explainer(model, device=device, model_types=(OUTLINING,))
     return lambda image: artifacts_of(explainer.explain(image))
 
 
 def artifacts_of(explanation: Any) -> list[Artifact]:
-    """The regions of a LEGION explanation as artifacts: texts and mask of each stay together."""
-    return [Artifact(region.phrase, region.explanation, region.mask) for region in explanation.regions]
+    """The artifacts of a LEGION explanation: texts and mask of each stay together."""
+    return [Artifact(one.phrase, one.explanation, one.mask, one.score) for one in explanation.phrases]
 
 
 __all__ = [

@@ -8,8 +8,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from forgescope.processing.grounded_explanation import GroundedArtifact
+
 from .decision import DecisionRule, Verdict
 from .overlay import draw_overlay
+from .phrase_overlay import draw_phrases
 from .provenance import Provenance
 
 # Smaller islands of a mask are noise more often than edits; they stay in the mask and are not listed.
@@ -18,28 +21,38 @@ SMALLEST_REGION = 0.0005
 
 @dataclass(frozen=True)
 class Region:
-    """One connected part of the mask.
+    """One connected part of the mask, or the mask of an artifact that the model names.
 
     Args:
         box: left, top, right, bottom in pixels of the image as displayed; right and bottom are exclusive.
         area_fraction: share of the image's pixels, 0..1.
         mean_probability: mean probability of its pixels to be forged, 0..1.
         editor: the editor that made most of it, None from a model that does not attribute.
+        number: of the artifact in overlay and explanation, 1 for the first; None from a model that names none, as the
+            rest.
+        phrase: where it is, in words.
+        explanation: what is wrong there; may be empty.
+        mask: (H, W) uint8, 1 = artifact.
     """
 
     box: tuple[int, int, int, int]
     area_fraction: float
     mean_probability: float
     editor: str | None = None
+    number: int | None = None
+    phrase: str | None = None
+    explanation: str | None = None
+    mask: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return everything but the mask, as plain values for JSON."""
+        named = {"number": self.number, "phrase": self.phrase, "explanation": self.explanation}
         return {
             "box": list(self.box),
             "area_fraction": round(self.area_fraction, 6),
             "mean_probability": round(self.mean_probability, 4),
             "editor": self.editor,
-        }
+        } | ({} if self.number is None else named)
 
 
 @dataclass(eq=False)
@@ -51,7 +64,8 @@ class ForgeryReport:
         score: 0..1, higher = more likely forged; from a model with a classifier, its probability of AI-made pixels.
         mask: (H, W) uint8, 1 = forged pixel, size of the image as displayed; from a model that marks only AI-made
             pixels, those, and all 0 from one that marks none.
-        regions: connected parts of the mask, largest first.
+        regions: connected parts of the mask, largest first; or the artifacts that the model names and marks, in their
+            order.
         attribution: share of each editor among the pixels of the mask, largest first; empty with an empty mask, None
             from a model that does not attribute.
         explanation: what the model says, a paragraph a line; None from a model that does not explain.
@@ -121,7 +135,7 @@ class ForgeryReport:
         return None if self.ai_mask is None else Image.fromarray(self.ai_mask * 255)
 
     def overlay(self, image: Image.Image | None = None) -> Image.Image:
-        """Draw the masks over the photograph, see `draw_overlay`: forged pixels in red or their editor's colour.
+        """Draw the masks over the photograph: forged pixels in red, or in the colour of their editor or artifact.
 
         Args:
             image: photograph of the mask's size; None: the one that was examined.
@@ -136,6 +150,9 @@ class ForgeryReport:
         if photo is None:
             raise ValueError("this report holds no image: pass the photograph, report.overlay(image)")
         photo = photo if photo.mode == "RGB" else photo.convert("RGB")
+        named = {one.number: one.mask for one in self.regions if one.number is not None and one.mask is not None}
+        if named:
+            return draw_phrases(photo, named)
         return draw_overlay(photo, self.mask, self.ai_mask, self.editor_map)
 
 
@@ -175,3 +192,25 @@ def find_regions(
         editor = None if editor_map is None else editors[int(np.bincount(editor_map[part][inside]).argmax()) - 1]
         regions.append(Region((left, top, left + width, top + height), area / mask.size, mean, editor))
     return sorted(regions, key=lambda region: -region.area_fraction)
+
+
+def artifact_regions(artifacts: Sequence[GroundedArtifact]) -> list[Region]:
+    """Make a region of each artifact that has pixels; the numbers are the places of all, 1 for the first."""
+    return [
+        Region(
+            box=_box_of(one.mask),
+            area_fraction=float(one.mask.mean()),
+            mean_probability=one.score or 0.0,
+            number=number,
+            phrase=one.phrase,
+            explanation=one.explanation,
+            mask=one.mask,
+        )
+        for number, one in enumerate(artifacts, start=1)
+        if one.mask.any()
+    ]
+
+
+def _box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
+    left, top, width, height = cv2.boundingRect(mask)
+    return left, top, left + width, top + height

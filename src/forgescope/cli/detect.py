@@ -59,6 +59,9 @@ def detect(
     provenance: Annotated[
         bool, typer.Option(help="Read content credentials and metadata; they have no part in the verdict.")
     ] = True,
+    explanations: Annotated[
+        bool, typer.Option(help="Of LEGION: outline and explain artifacts; without, its verdict alone, much faster.")
+    ] = True,
     overwrite: Annotated[bool, typer.Option(help="Examine files again that the report already has.")] = False,
     max_pixels: Annotated[int | None, typer.Option(min=1, help="Refuse larger images, width x height.")] = None,
 ) -> None:
@@ -86,9 +89,11 @@ def detect(
         threshold=threshold,
         mask_threshold=mask_threshold,
         provenance=provenance,
+        explanations=explanations,
         **{name: value for name, value in optional.items() if value is not None},
     )
-    results = ResultsFolder(out, _settings(analyzer), overwrite)
+    alone = {} if explanations else {"explanations": False}
+    results = ResultsFolder(out, _settings(analyzer) | alone, overwrite)
     waiting = [image for image in images if not results.done(image)]
     if len(waiting) < len(images):
         typer.echo(f"{len(images) - len(waiting)} already examined (--overwrite examines them again)")

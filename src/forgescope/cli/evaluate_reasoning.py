@@ -76,7 +76,7 @@ def run_reasoning(
     if model is not None:
         from forgescope.explain import Explainer
 
-        answerer = Explainer(model, **settings)
+        answerer = Explainer(model, **settings, model_types=("fakereasoning",))
     return evaluate_reasoning(
         images,
         file,
