@@ -1,15 +1,18 @@
-"""Every protocol of the papers by name. ICL-Net's numbers go with the preset `iclnet` (`protocols_iclnet`)."""
+"""Every protocol of the papers by name."""
 
-from . import protocols_diffseg, protocols_fakereasoning, protocols_gamma, protocols_legion
+from difflib import get_close_matches
+
+from . import protocols_diffseg, protocols_fakereasoning, protocols_gamma, protocols_iclnet, protocols_legion
 from .protocol import Protocol
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
-        *protocols_gamma.PROTOCOLS,
+        *protocols_iclnet.PROTOCOLS,
         *protocols_diffseg.PROTOCOLS,
-        *protocols_fakereasoning.PROTOCOLS,
         *protocols_legion.PROTOCOLS,
+        *protocols_fakereasoning.PROTOCOLS,
+        *protocols_gamma.PROTOCOLS,
     )
 }
 
@@ -21,5 +24,7 @@ def find_protocol(name: str) -> Protocol:
         ValueError: no protocol has this name.
     """
     if name not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {name!r}: expected one of {', '.join(PROTOCOLS)}")
+        close = get_close_matches(name, PROTOCOLS)
+        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        raise ValueError(f"unknown protocol {name!r}: {meant}`forgescope protocols` lists all {len(PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -210,7 +210,7 @@ def test_a_folder_is_measured_by_its_labels(run, gamma, repository, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--protocol", "gamma-gen"], "unknown protocol 'gamma-gen': expected one of gamma-genimage"),
+        (["--protocol", "gamma-gen"], "unknown protocol 'gamma-gen': did you mean gamma-genimage"),
         (["--protocol", "gamma-genimage", "--threshold", "0.4"], "--threshold cannot be used with gamma-genimage"),
         (["--protocol", "gamma-genimage", "--by", "task"], "--by cannot be used with gamma-genimage"),
         (

@@ -89,5 +89,5 @@ def test_the_paper_numbers_of_table_3_stand_at_the_right_protocols():
 
 
 def test_an_unknown_protocol_names_those_that_are_there():
-    with pytest.raises(ValueError, match="unknown protocol 'gamma': expected one of gamma-genimage, gamma-synthwildx"):
-        find_protocol("gamma")
+    with pytest.raises(ValueError, match="unknown protocol 'gamma-genimages': did you mean gamma-genimage"):
+        find_protocol("gamma-genimages")

@@ -10,6 +10,7 @@ from forgescope.cli import evaluate_options as options
 
 if TYPE_CHECKING:
     from forgescope.evaluation.edit_protocol import EditProtocol
+    from forgescope.evaluation.localization_protocol import LocalizationProtocol
     from forgescope.evaluation.results import EvaluationResult
     from forgescope.evaluation.rules import SegmentationRule
     from forgescope.evaluation_runs import EvaluationRun
@@ -67,6 +68,7 @@ def evaluate(
     from forgescope.evaluation.edit_protocol import EditProtocol
     from forgescope.evaluation.family_rows import FamilyProtocol
     from forgescope.evaluation.grounded_protocol import GroundedProtocol
+    from forgescope.evaluation.localization_protocol import LocalizationProtocol
     from forgescope.evaluation.perturbations import parse_perturbations
     from forgescope.evaluation.protocols import find_protocol
     from forgescope.evaluation.reasoning_protocol import ReasoningProtocol
@@ -126,6 +128,11 @@ def evaluate(
         _refuse({**of_folders, **of_answers, **of_masks}, f"with {table.name}")
         folders |= {"corpus": data}
         run = _run_edits(table, model, folders, settings, per_class=per_class, perturb=perturb, **of_edits, **draws)
+    elif isinstance(table, LocalizationProtocol):
+        _refuse({**folders, "split": None, **of_edits, **of_folders, **of_answers, **of_masks}, f"with {table.name}")
+        run = _run_localization(
+            table, model, data, settings, split=split, per_class=per_class, perturb=perturb, **draws
+        )
     elif table is not None:
         unused: dict[str, Any] = {"split": split, "variant": variant, "bases": bases, **of_edits, **of_answers}
         _refuse({**unused, **of_folders, **of_masks}, f"with {table.name}")
@@ -141,7 +148,9 @@ def evaluate(
         _check_calibration(calibrate, save, [one.name for one in perturbations], model)
         files = find_test_files(data, split, by or DEFAULT_GROUPS)
         run = evaluate_folder(Analyzer(model, **settings), files, name, rules, perturbations, **draws)
-    show_and_write(run, [f"model: {model}", f"data: {data}", *run.notes], json_file, markdown, plot, protocol)
+    # tables of pixels are shown and drawn as those of a folder are
+    shown_as = None if isinstance(table, LocalizationProtocol) else protocol
+    show_and_write(run, [f"model: {model}", f"data: {data}", *run.notes], json_file, markdown, plot, shown_as)
     if calibrate is not None:
         _calibrate(next(one for one in run.results if one.perturbation.name == UNPERTURBED), calibrate, model, save)
     name_skipped(run.results)
@@ -175,6 +184,28 @@ def _run_edits(
     images = draw_edited_images(table, data, per_class, seed)
     draws: dict[str, Any] = {"seed": seed, "resamples": resamples}
     return evaluate_edits(judges, table, images, perturbations, tolerance=allowed, **draws)
+
+
+def _run_localization(
+    table: "LocalizationProtocol",
+    model: str,
+    data: Path,
+    settings: dict[str, Any],
+    *,
+    split: str | None,
+    per_class: int | None,
+    perturb: str | None,
+    seed: int,
+    resamples: int,
+) -> "EvaluationRun":
+    """Run a table of ICL-Net."""
+    from forgescope.evaluation.perturbations import parse_perturbations
+    from forgescope.localization_evaluation import draw_masked_images, evaluate_localization, load_localizer
+
+    perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
+    analyzer = load_localizer(model, table, **settings)
+    images = draw_masked_images(table, data, per_class, seed, split)
+    return evaluate_localization(analyzer, table, images, perturbations, seed=seed, resamples=resamples)
 
 
 def _refuse(options: dict[str, Any], where: str) -> None:

@@ -15,7 +15,7 @@ Model = Annotated[
     str | None, typer.Argument(help="iclnet-mini, a checkpoint folder or a Hub id; none with --answers.")
 ]
 Protocol = Annotated[
-    str | None, typer.Option(help="A table of a paper, such as diffseg-semantic (docs/evaluation.md has all).")
+    str | None, typer.Option(help="A table of a paper, such as diffseg-semantic (forgescope protocols lists them).")
 ]
 Real = Annotated[Path | None, typer.Option(help="With --protocol: photographs, where its data are fake images only.")]
 PerClass = Annotated[
@@ -61,7 +61,7 @@ LongestEdge = Annotated[
     typer.Option(min=1, help="With LEGION: long side of an image for SAM, pixels; default: the checkpoint's, 1024."),
 ]
 Split = Annotated[
-    str | None, typer.Option(help="train, validation or test; with diffseg and legion protocols also all.")
+    str | None, typer.Option(help="train, validation or test; with iclnet, diffseg and legion protocols also all.")
 ]
 By = Annotated[str | None, typer.Option(help="Rows for each source (default) or for each task.")]
 Preset = Annotated[str | None, typer.Option(help="iclnet, imdlbenco, trufor, photoholmes, focal, mvss or lisa.")]
