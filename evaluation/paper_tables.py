@@ -108,9 +108,7 @@ LEGION = (
     PaperTable("Table 7", "kinds of artifacts in SynthScars", reason=_nothing("counts; the release has no kinds")),
     PaperTable("Table 8", "definitions of artifacts", reason=_nothing("instructions for annotators")),
     PaperTable("Table 9", "prompt of the filter", reason=_nothing("a prompt; `forgescope construct synthscars`")),
-    PaperTable(
-        "Table 10", "artifacts under distortions", ("legion-robustness",), "PAL4VST is not included, its lines are."
-    ),
+    PaperTable("Table 10", "artifacts under distortions", ("legion-robustness",), _others("protocols_legion")),
 )
 _TRAINED = "Training runs: `forgescope train {} --ablation {}`, then {}."
 _OTHER_SETS = " Table {} seems to be measured on other sets than Table 2, so its numbers stand in no protocol."

@@ -24,7 +24,7 @@ def find_protocol(name: str) -> Protocol:
         ValueError: no protocol has this name.
     """
     if name not in PROTOCOLS:
-        close = get_close_matches(name, PROTOCOLS)
-        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        close = get_close_matches(name, PROTOCOLS, n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
         raise ValueError(f"unknown protocol {name!r}: {meant}`forgescope protocols` lists all {len(PROTOCOLS)}")
     return PROTOCOLS[name]
