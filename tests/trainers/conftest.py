@@ -104,6 +104,26 @@ def legion_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def legion_base(legion_tokenizer, tmp_path_factory):
+    """Folder of a tiny LEGION checkpoint with its processor."""
+    from legion_runs import save_base
+
+    folder = tmp_path_factory.mktemp("legion")
+    save_base(folder, legion_tokenizer)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def progan_folder(tmp_path_factory):
+    """ProGAN's folders in small: 20 training images of one class and 6 of validation; fake ones are brighter."""
+    from legion_runs import write_progan
+
+    folder = tmp_path_factory.mktemp("progan")
+    write_progan(folder)
+    return folder
+
+
 @pytest.fixture
 def tiny_recipe():
     """A recipe for the tiny network at 64 x 64 pixels with random crops and JPEG."""

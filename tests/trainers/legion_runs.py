@@ -113,6 +113,17 @@ def load_synthscars(folder):
     return load_corpus("synthscars", folder, config="grounded", split="train")
 
 
+def write_progan(folder) -> None:
+    """Images in ProGAN's training folders; every second one is fake and brighter."""
+    rng = np.random.default_rng(0)
+    for split, count in (("progan_train", 20), ("progan_val", 6)):
+        for number in range(count):
+            place = folder / split / "cat" / ("0_real", "1_fake")[number % 2]
+            place.mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 150, (40, 44, 3)) + 70 * (number % 2)
+            Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number}.png")
+
+
 def save_tokenizer(folder, captions=()) -> None:
     """Save a small Llama tokenizer that has the words of the prompts and of some captions."""
     captions = [*captions, *(caption_of(artifacts) for artifacts in RECORDS)]

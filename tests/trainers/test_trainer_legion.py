@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from legion_runs import RECORDS, load_synthscars, picture, tiny_recipe, write_synthscars
+from legion_runs import RECORDS, load_synthscars, tiny_recipe, write_synthscars
 from training_runs import (
     Interruption,
     Watcher,
@@ -23,16 +23,11 @@ from training_runs import (
 )
 from transformers import EvalPrediction
 
-from forgescope.modeling.modeling_legion import LegionForGroundedExplanation
-from forgescope.processing.processing_legion import LegionProcessor
-from forgescope.trainers.data_legion import LegionDataConfig
 from forgescope.trainers.train_legion import build_trainer, train
 from forgescope.trainers.trainer_legion import grounding_metrics
 
 PLAIN_SGD = {"optim": "sgd", "learning_rate": 0.05, "max_grad_norm": 0.0}
 UNTAUGHT = re.compile(r"iou_prediction_head|output_hypernetworks_mlps\.[123]|k_proj\.bias")
-# Two images by heart: about five seconds of a processor.
-BY_HEART = {"learning_rate": 5e-3, "lr_scheduler_type": "cosine", "warmup_steps": 10, "max_steps": 90}
 
 
 @pytest.fixture(scope="module")
@@ -198,27 +193,6 @@ def test_two_processes_equal_one(recipe, tmp_path):
     results = [json.loads((tmp_path / name / "eval_results.json").read_text()) for name in ("one", "two")]
     for key in ("eval_mask_iou", "eval_mask_mean_iou", "eval_phrase_iou", "eval_loss_lm"):
         assert results[0][key] == pytest.approx(results[1][key], abs=1e-3), key
-
-
-def test_a_tiny_network_learns_two_records_by_heart(recipe, tmp_path):
-    write_synthscars(tmp_path / "data", 2)
-    rows = load_synthscars(tmp_path / "data")
-    recipe = replace(recipe, data=LegionDataConfig(validation_rows=1))
-    out = str(tmp_path / "out")
-    metrics = train({"train": rows, "validation": rows}, recipe, out, logging_steps=30, **BY_HEART)
-    assert metrics["eval_mask_iou"] > 0.8
-    assert metrics["eval_phrase_iou"] > 0.8
-    # what was saved writes the captions again and outlines their phrases, without being given them
-    model = LegionForGroundedExplanation.from_pretrained(out).eval()
-    processor = LegionProcessor.from_pretrained(out)
-    generated = model.generate_grounded(
-        **processor.inference_inputs([picture(0), picture(1)]), max_new_tokens=48, do_sample=False
-    )
-    for number, (found, artifacts) in enumerate(zip(processor.post_process_grounded(generated), RECORDS, strict=True)):
-        assert found.problems == []
-        assert [(one.phrase, one.explanation) for one in found.phrases] == [one[:2] for one in artifacts]
-        for one, region in zip(found.phrases, rows[number]["regions"], strict=True):
-            assert iou(one.mask > 0, np.asarray(region["mask"]) > 0) > 0.8
 
 
 def test_the_command_line_holds_rows_out(legion_folder, recipe, tmp_path, monkeypatch, capsys):

@@ -12,8 +12,6 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
-from forgescope.cli import main
-
 SHORT = {
     "optim": "adamw_torch",
     "learning_rate": 1e-3,
@@ -141,6 +139,8 @@ def write_recipe(path, **sections) -> str:
 
 def command_line(monkeypatch, model, *arguments) -> int:
     """Run `forgescope train MODEL ...` in this process and return its exit status."""
+    from forgescope.cli import main  # few tests need it
+
     monkeypatch.setattr("sys.argv", ["forgescope", "train", model, *arguments])
     with pytest.raises(SystemExit) as stopped:
         main()
