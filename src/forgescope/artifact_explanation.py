@@ -20,6 +20,16 @@ LABELS: dict[str, ImageLabel | None] = {"forged": "fake", "authentic": "real", "
 NO_TRAINED_HEAD = (
     "the detection head of this checkpoint is not trained, so there is no verdict; artifacts do not depend on it"
 )
+# Of a photograph that could not be explained.
+EMPTY_ROW: dict[str, Any] = {
+    "verdict": None,
+    "fake_probability": None,
+    "text": "",
+    "overview": "",
+    "phrases": None,
+    "area_fraction": None,
+    "problems": [],
+}
 
 
 @dataclass(eq=False)

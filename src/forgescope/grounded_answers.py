@@ -4,7 +4,8 @@ A line is `{"id": ..., "text": ..., "phrases": [{"phrase": ..., "explanation": .
 or `image` may stand in place of `id`; its last part is enough. Who has one mask an image gives `"mask"` beside or in
 place of `phrases`. Masks are PNG files of the image's size, 0 = authentic, 1 or 255 = artifact, named relative to the
 file of the lines. `perturbation` says what was done to the image first. Lines that this package writes also have
-`fake_probability`, `model`, `seed`, and what the model was set to, such as `threshold`.
+`fake_probability`, `model`, `seed`, and what the model was set to, such as `threshold`. The file that `forgescope
+explain --out` writes has this form too; lines with an `error` that is not null are left out.
 """
 
 import hashlib
@@ -153,6 +154,8 @@ def read_grounded_answers(file: Path) -> GroundedBook:
         raise FileNotFoundError(f"no file {file}: expected JSON lines with id (or path) and text, phrases or mask")
     book = GroundedBook()
     for number, line in numbered_lines(file):
+        if line.get("error") is not None:
+            continue  # nothing was said of this image
         try:
             book.add(line, file.parent)
         except ValueError as error:

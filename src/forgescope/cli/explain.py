@@ -1,9 +1,11 @@
-"""`forgescope explain`: verdict on photographs and the reasons for it, in words."""
+"""`forgescope explain`: verdict on photographs and the reasons for it, in words, and outlined by a model that does."""
 
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +14,10 @@ import typer
 from .detect import MOST_LISTED, Precision
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from forgescope.explain import Explainer
+    from forgescope.explain import AnyExplanation, Explainer
     from forgescope.journal import Journal
 
 JOURNAL = "explanations.jsonl"
-STYLES = {"fake": "bold red", "real": "bold green", None: "bold yellow"}
 
 
 class OutputFormat(str, Enum):
@@ -32,7 +31,8 @@ def explain(
     paths: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files, folders or patterns.")],
     model: Annotated[str, typer.Option(help="Checkpoint folder or Hub id.")],
     out: Annotated[
-        Path | None, typer.Option(help=f"Folder for {JOURNAL}; a run that was stopped goes on there.")
+        Path | None,
+        typer.Option(help=f"Folder for {JOURNAL}, and LEGION's masks and pictures; a stopped run goes on there."),
     ] = None,
     question: Annotated[str | None, typer.Option(help="In place of the question that the model knows.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length at which an answer is cut off.")] = 512,
@@ -40,6 +40,13 @@ def explain(
         float, typer.Option(min=0, help="0: always the likeliest answer; the paper samples with 0.2.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
+    mask_threshold: Annotated[
+        float | None,
+        typer.Option(help="Of LEGION: probability above which a pixel is an artifact; default: the checkpoint's."),
+    ] = None,
+    longest_edge: Annotated[
+        int | None, typer.Option(min=1, help="Of LEGION: long side of an image as SAM sees it; default: 1024 pixels.")
+    ] = None,
     stream: Annotated[
         bool | None,
         typer.Option("--stream/--no-stream", help="Print while it is generated; default: one image and a terminal."),
@@ -53,9 +60,10 @@ def explain(
     recursive: Annotated[bool, typer.Option(help="Descend into folders of folders.")] = True,
     overwrite: Annotated[bool, typer.Option(help="Explain images again that --out already has.")] = False,
 ) -> None:
-    """Explain photographs: verdict, probability to be fake, and the model's reasons.
+    """Explain photographs: verdict, probability to be fake, and the model's reasons or artifacts.
 
-    With several images and --out, a line an image is printed; the file there has the whole answers.
+    With several images and --out, a line an image is printed; the file there has the whole answers. LEGION's artifacts
+    are outlined there too, and `forgescope refine` takes each image's artifacts.json.
 
     Exit status: 0 all explained, 1 some failed (they are named), 2 wrong usage.
     """
@@ -73,6 +81,8 @@ def explain(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         seed=seed,
+        mask_threshold=mask_threshold,
+        longest_edge=longest_edge,
         device=device,
         dtype=dtype.value,
         batch_size=batch_size,
@@ -99,9 +109,7 @@ def _load(model: str, **settings: Any) -> "Explainer":
 def _open_journal(out: Path, explainer: "Explainer", overwrite: bool) -> "Journal":
     from forgescope.journal import Journal
 
-    names = ("precision", "question", "max_new_tokens", "temperature", "seed")
-    settings = {"model": explainer.name} | {name: getattr(explainer, name) for name in names}
-    return Journal(out / JOURNAL, settings, overwrite=overwrite)
+    return Journal(out / JOURNAL, {"model": explainer.name} | explainer.settings, overwrite=overwrite)
 
 
 def _run(
@@ -116,87 +124,74 @@ def _run(
     from rich.console import Console
     from tqdm.auto import tqdm
 
-    from forgescope.answer_stream import AnswerStream
+    from forgescope.cli.explain_printing import PhrasePrinter, print_row, stage_printer
     from forgescope.examination import Failure
-    from forgescope.explanation import Explanation
 
     console = Console(highlight=False, soft_wrap=True)
-    streamer = None
-    if streamed:
-        streamer = AnswerStream(explainer.processor.tokenizer, lambda piece: _print_answer(console, piece))
+    write = PhrasePrinter(console) if explainer.outlines else stage_printer(console)
+    streamer = explainer.stream(write) if streamed else None
     # a bar between texts would tear them apart
     bar = tqdm(total=len(images), unit="image", disable=True if in_full or not text else None)
     rows = []
     with bar:
         for path, result in zip(images, explainer.results(images, streamer), strict=True):
             if isinstance(result, Failure):
-                row = Explanation(None, None, "", model=explainer.name, path=path).to_dict() | {"error": result.error}
+                make = partial(_failed_row, explainer, path, result.error, journal)
             else:
-                row = result.to_dict() | {"error": None}
-            rows.append(row if journal is None else _keep(journal, row))
+                make = partial(_row, result, journal)
+            rows.append(make() if journal is None else _keep(journal, make))
             bar.update()
             if not text:
                 typer.echo(json.dumps(rows[-1]))
-            elif in_full and row["error"] is None:
-                _print_explanation(console, row, streamed, with_path=len(images) > 1)
+            elif in_full and rows[-1]["error"] is None:
+                print_row(console, rows[-1], streamed, with_path=len(images) > 1)
     return rows
 
 
-def _keep(journal: "Journal", row: dict[str, Any]) -> dict[str, Any]:
+def _failed_row(explainer: "Explainer", path: str, error: str, journal: "Journal | None") -> dict[str, Any]:
+    from forgescope.artifact_explanation import EMPTY_ROW
+    from forgescope.artifact_files import FILES
+    from forgescope.explanation import Explanation
+
+    no_files = {} if journal is None else dict.fromkeys(FILES)
+    empty = EMPTY_ROW | no_files if explainer.outlines else Explanation(None, None, "").to_dict()
+    return empty | {"model": explainer.name, "path": path, "error": error}
+
+
+def _row(found: "AnyExplanation", journal: "Journal | None" = None) -> dict[str, Any]:
+    """Row of an answer; with a journal, masks and picture of LEGION's are written beside it."""
+    from forgescope.artifact_explanation import ArtifactExplanation
+    from forgescope.artifact_files import save_artifacts
+    from forgescope.cli.explain_printing import verdict_text
+
+    row = found.to_dict() | {"error": None}
+    if journal is not None and isinstance(found, ArtifactExplanation):
+        row |= save_artifacts(journal.folder, found, verdict_text(row))
+    return row
+
+
+def _keep(journal: "Journal", make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Make a row, with its files, and add it to the journal."""
     try:
-        return journal.append(row)
+        return journal.append(make())
     except OSError as error:
-        typer.echo(f"error: cannot write {journal.journal}: {error.strerror or error}", err=True)
-        typer.echo(f"{len(journal.rows)} rows are kept in it; run again to go on from there", err=True)
+        place = error.filename or journal.journal
+        typer.echo(f"error: cannot write {place}: {error.strerror or error}", err=True)
+        typer.echo(f"{len(journal.rows)} rows are kept in {journal.journal}; run again to go on from there", err=True)
         raise typer.Exit(1) from error
-
-
-def _print_answer(console: "Console", piece: str) -> None:
-    """Print a piece of the answer, tags of stages coloured."""
-    from rich.text import Text
-
-    from forgescope.processing.chain_of_thought import TAG
-
-    text = Text(piece)
-    text.highlight_regex(TAG, "bold cyan")
-    console.print(text, end="")
-    console.file.flush()
-
-
-def _print_explanation(console: "Console", row: dict[str, Any], streamed: bool, with_path: bool) -> None:
-    """Print verdict, probability and stages; the stages not where they were streamed."""
-    from rich.text import Text
-
-    from forgescope.processing.chain_of_thought import STAGES
-
-    if streamed:
-        console.print("\n")
-    if with_path:
-        console.print(Text(row["path"], "bold"))
-    console.print(Text(_verdict(row), STYLES[row["verdict"]]))
-    if not streamed:
-        stages = {stage.capitalize(): row[stage.lower()] for stage in STAGES if row[stage.lower()] is not None}
-        for name, stage in (stages or {"Answer": row["text"]}).items():
-            console.print(Text.assemble((f"{name}: ", "bold cyan"), stage))
-    for problem in row["problems"]:
-        console.print(Text(f"problem: {problem}", "yellow"))
-    if with_path:
-        console.print()
-
-
-def _verdict(row: dict[str, Any]) -> str:
-    probability = row["fake_probability"]
-    said = row["verdict"] or "no verdict"
-    return said if probability is None else f"{said}, probability to be fake {probability:.3f}"
 
 
 def _summarize(rows: list[dict[str, Any]], journal: "Journal | None", listed: bool) -> None:
     """Print lines of a folder, what failed and where the rows lie; exit status 1 when an image failed."""
+    from forgescope.artifact_files import PICTURE
+    from forgescope.cli.explain_printing import verdict_text
+
     good = [row for row in rows if row["error"] is None]
     failed = [row for row in rows if row["error"] is not None]
     for row in good if listed and len(good) <= MOST_LISTED else ():
+        artifacts = f"  artifacts: {len(row['phrases'])}" if "phrases" in row else ""
         problems = f"  problems: {len(row['problems'])}" if row["problems"] else ""
-        typer.echo(f"{_verdict(row)}  {row['path']}{problems}")
+        typer.echo(f"{verdict_text(row)}  {row['path']}{artifacts}{problems}")
     for row in failed:
         typer.echo(f"failed: {row['error']}", err=True)
     if journal is not None:
@@ -204,5 +199,7 @@ def _summarize(rows: list[dict[str, Any]], journal: "Journal | None", listed: bo
         found = f"{counts['fake']} fake, {counts['real']} real, {counts[None]} without a verdict"
         typer.echo(f"{len(rows)} explained: {found}, {len(failed)} failed", err=True)
         typer.echo(f"answers: {journal.journal}", err=True)
+        if any(row.get("picture") for row in good):
+            typer.echo(f"pictures: {journal.folder / '*' / PICTURE}", err=True)
     if failed:
         raise typer.Exit(1)
