@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from forgescope.datasets_scripts.load import load_corpus
 
 __version__ = "0.1.0"
-__all__ = ["Analyzer", "ForgeryReport", "analyze", "load_corpus"]
+__all__ = ["Analyzer", "Ensemble", "EnsembleReport", "ForgeryReport", "analyze", "load_corpus"]
 
 # Registering needs torch and transformers, seconds that `forgescope --help` and shell completion must not cost: under
 # the command line the verb that loads a model registers (hub.py).
@@ -23,6 +23,10 @@ if Path(sys.argv[0] if sys.argv else "").stem != "forgescope":
     # also keeps the name `forgescope.analyze` for the function: a later import of the module of the same name finds
     # it loaded and does not put the module in the function's place
     from forgescope.analyze import Analyzer, ForgeryReport, analyze
+    from forgescope.ensemble import Ensemble, EnsembleReport
+    from forgescope.pipelines import register_pipeline
+
+    register_pipeline()
 
 
 def __getattr__(name: str) -> Any:

@@ -262,13 +262,16 @@ def _share(mask: np.ndarray) -> float:
 
 
 def analyze(
-    image: ImageInput, model: str | os.PathLike | PreTrainedModel | None = None, **settings: Any
+    image: ImageInput,
+    model: str | os.PathLike | PreTrainedModel | Sequence[str | os.PathLike] | None = None,
+    **settings: Any,
 ) -> ForgeryReport:
     """Examine one photograph; the checkpoint is kept for the next call.
 
     Args:
         image: path or PIL image of any mode.
-        model: embedded name, folder, Hub id or loaded model; None: the embedded checkpoint.
+        model: embedded name, folder, Hub id or loaded model; None: the embedded checkpoint. Several names in a list
+            are asked one after the other; see `EnsembleReport`.
         **settings: arguments of `Analyzer`, such as `device`, `dtype`, `tile` or `threshold`.
 
     Returns:
@@ -280,6 +283,10 @@ def analyze(
     """
     if isinstance(model, PreTrainedModel):
         return Analyzer(model, **settings).analyze(image)
+    if isinstance(model, list | tuple):
+        from .ensemble import Ensemble
+
+        return Ensemble(model, **settings).analyze(image)
     name = None if model is None else os.fspath(model)
     return _kept_analyzer(name, _changed_at(name), **settings).analyze(image)
 

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from forgescope.analyze import Analyzer
+    from forgescope.ensemble import Ensemble
     from forgescope.results import ResultsFolder
 
 # Up to this many photographs are listed one by one; the report has them all.
@@ -36,7 +37,11 @@ class Precision(str, Enum):
 def detect(
     paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Image files, folders or patterns.")],
     model: Annotated[
-        str | None, typer.Option(help="Checkpoint folder or Hub id; default: the embedded iclnet-mini.")
+        list[str] | None,
+        typer.Option(
+            help="Checkpoint folder or Hub id; given several times, all are asked and have to agree.",
+            show_default="iclnet-mini, embedded",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for report, masks and overlays.")] = Path("forgescope-report"),
     report_format: Annotated[
@@ -73,6 +78,7 @@ def detect(
 
     from forgescope.analyze import Analyzer
     from forgescope.discovery import find_images
+    from forgescope.ensemble import Ensemble
     from forgescope.results import ResultsFolder
 
     images = find_images(paths, recursive, leave_out=out)
@@ -81,17 +87,17 @@ def detect(
     disable_progress_bar()
     set_verbosity_error()
     optional: dict[str, Any] = {"tile": tile, "overlap": overlap, "max_pixels": max_pixels}
-    analyzer = Analyzer(
-        model,
-        device=device,
-        dtype=dtype.value,
-        batch_size=batch_size,
-        threshold=threshold,
-        mask_threshold=mask_threshold,
-        provenance=provenance,
-        explanations=explanations,
-        **{name: value for name, value in optional.items() if value is not None},
-    )
+    settings: dict[str, Any] = {
+        "device": device,
+        "dtype": dtype.value,
+        "batch_size": batch_size,
+        "threshold": threshold,
+        "mask_threshold": mask_threshold,
+        "provenance": provenance,
+        "explanations": explanations,
+    } | {name: value for name, value in optional.items() if value is not None}
+    models = model or [None]
+    analyzer = Ensemble(models, **settings) if len(models) > 1 else Analyzer(models[0], **settings)
     alone = {} if explanations else {"explanations": False}
     results = ResultsFolder(out, _settings(analyzer) | alone, overwrite)
     waiting = [image for image in images if not results.done(image)]
@@ -107,7 +113,14 @@ def detect(
     _summarize(results, rows, page)
 
 
-def _settings(analyzer: "Analyzer") -> dict[str, Any]:
+def _settings(analyzer: "Analyzer | Ensemble") -> dict[str, Any]:
+    """What rows depend on: rows of other settings are not kept in the same folder."""
+    from forgescope.ensemble import Ensemble
+
+    if isinstance(analyzer, Ensemble):
+        views = [_settings(one) for one in analyzer.analyzers]
+        rule = "more than half of the checkpoints decide, each by its own thresholds"
+        return {"model": analyzer.name, "precision": analyzer.precision, "rule": rule, "views": views}
     localizer = analyzer.localizer
     editors = {"editors": list(localizer.editors)} if localizer.editors else {}
     return editors | {
@@ -118,7 +131,9 @@ def _settings(analyzer: "Analyzer") -> dict[str, Any]:
     }
 
 
-def _run(analyzer: "Analyzer", results: "ResultsFolder", images: list[str], overlay: bool) -> list[dict[str, Any]]:
+def _run(
+    analyzer: "Analyzer | Ensemble", results: "ResultsFolder", images: list[str], overlay: bool
+) -> list[dict[str, Any]]:
     from tqdm.auto import tqdm
 
     from forgescope.analyze import Failure
