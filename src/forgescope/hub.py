@@ -32,6 +32,8 @@ from .cards import find_card, update_metadata
 EMBEDDED_CHECKPOINTS = ("iclnet-mini",)
 CHECKPOINT_FORMS = f"{', '.join(EMBEDDED_CHECKPOINTS)}, a folder, or a Hub id (organization/name)"
 CONFIG_FILE = "config.json"
+# Beside a network that `forgescope export` wrote.
+EXPORT_FILE = "export_report.json"
 # A folder with this file holds what was trained and names the checkpoint below it.
 ADAPTER_FILE = "adapter_config.json"
 
@@ -93,6 +95,11 @@ def load_checkpoint(
         ValueError: no such checkpoint, another model type, or weights or processor missing or damaged.
     """
     checkpoint = resolve_checkpoint(name_or_path, model_types)
+    if (Path(checkpoint) / EXPORT_FILE).is_file():
+        raise ValueError(
+            f"'{checkpoint}' holds an exported network, which serves `forgescope detect`, `evaluate` and `analyze` "
+            "alone: here give the checkpoint that it was exported from"
+        )
     model_type = _model_type(checkpoint)
     family = MODELS[model_type]
     if (Path(checkpoint) / ADAPTER_FILE).is_file():

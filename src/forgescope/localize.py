@@ -17,6 +17,7 @@ from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
 from .editor_maps import class_maps
 from .examination import Examination
+from .exported import ExportedModel, is_exported, load_exported
 from .hub import load_checkpoint
 from .reading import as_read_image
 from .tiling import DEFAULT_OVERLAP, plan_tiles, probabilities_in_strips, round_up, tiled_logits
@@ -37,7 +38,7 @@ class Localizer:
     a classifier's probabilities for the tiles.
 
     Args:
-        model: in evaluation mode, on its device.
+        model: in evaluation mode, on its device; or an exported network.
         processor: its processor.
         batch_size: photographs or tiles in one forward pass; None: 1 on a CPU, where more gain nothing, else 16.
         tile: edge of a tile, pixels, a multiple of the processor's `size_divisor`; when given, a checkpoint that
@@ -50,7 +51,7 @@ class Localizer:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | ExportedModel,
         processor: ForgeryImageProcessor,
         batch_size: int | None = None,
         tile: int | None = None,
@@ -68,12 +69,18 @@ class Localizer:
             )
         self.model = model
         self.processor = processor
-        self.tuned = any(isinstance(module, FastPatchEmbeddings) for module in model.modules())
+        # such a model casts by itself, after its high-pass filter has seen the exact pixels
+        self.takes_float32 = isinstance(model, ExportedModel) or any(
+            isinstance(module, FastPatchEmbeddings) for module in model.modules()
+        )
         self.native = tile is not None or not processor.do_resize
         self.tile = processor.size["height"] if tile is None else tile
         self.overlap = overlap
         if self.native:
             plan_tiles(1, 1, self.tile, overlap, processor.size_divisor)
+        if isinstance(model, ExportedModel):
+            size = processor.size
+            model.check_size(*((self.tile, self.tile) if self.native else (size["height"], size["width"])))
         self.smallest_edge = None if processor.do_resize else processor.smallest_edge
         self.score_reduction = getattr(model.config, "score_reduction", None)
         self.heads = [name for name in ("manipulation", "ai") if getattr(model.config, f"use_{name}_head", False)]
@@ -207,8 +214,7 @@ class Localizer:
             on the CPU. With a classifier there is one channel for each of `heads`.
         """
         inputs = self.processor(list(photos), do_resize=do_resize, smallest_edge=smallest_edge, return_tensors="pt")
-        # a tuned model casts by itself, after its high-pass filter has seen the exact pixels
-        dtype = torch.float32 if self.tuned else self.model.dtype
+        dtype = torch.float32 if self.takes_float32 else self.model.dtype
         pixel_values = inputs["pixel_values"].to(device=self.model.device, dtype=dtype)
         outputs = self.model(pixel_values=pixel_values)
         if self.score_reduction is None:
@@ -245,13 +251,14 @@ def center_crop(photo: Image.Image, edge: int) -> Image.Image:
 
 def load_for_inference(
     model: str | os.PathLike | None, device: str | torch.device | None, dtype: str
-) -> tuple[PreTrainedModel, ForgeryImageProcessor]:
+) -> tuple[PreTrainedModel | ExportedModel, ForgeryImageProcessor]:
     """Load a checkpoint onto a device, tuned for inference where that is the CPU.
 
     Args:
-        model: embedded name, folder or Hub id; None: the embedded checkpoint.
+        model: embedded name, folder or Hub id; None: the embedded checkpoint. A folder that `forgescope export` wrote
+            gives the exported network, on the CPU.
         device: torch device; None: a GPU when there is one.
-        dtype: "auto" (float32), "float32" or "bfloat16".
+        dtype: "auto" (float32), "float32" or "bfloat16"; "auto" is that of an exported network.
 
     Returns:
         The model in evaluation mode, and its processor.
@@ -261,6 +268,8 @@ def load_for_inference(
     """
     if dtype not in DTYPES:
         raise ValueError(f"expected dtype {', '.join(DTYPES)}, got {dtype!r}")
+    if model is not None and is_exported(model):
+        return load_exported(model, device, dtype)
     loaded, processor = load_checkpoint(model, dtype=torch.float32)
     loaded = to_device(loaded, device)
     if loaded.device.type == "cpu":

@@ -19,6 +19,8 @@ from forgescope.cli import (
     env,
     evaluate,
     explain,
+    export,
+    protocols,
     push,
     refine,
     train,
@@ -57,7 +59,9 @@ app.add_typer(convert.app, name="convert")
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.command("evaluate")(evaluate.evaluate)
+app.command("protocols")(protocols.protocols)
 app.command("refine")(refine.refine)
+app.command("export")(export.export)
 app.command("push")(push.push)
 app.command("env")(env.env)
 
