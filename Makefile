@@ -13,7 +13,7 @@ TESTS ?=
 VERSIONS := $(ENVIRONMENTS)/tools/bin/python tools/supported_versions.py --workers $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-min test-latest test-pythons check format clean
+.PHONY: help demo test test-slow test-min test-latest test-pythons check docs format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,11 @@ check: $(VENV)/.installed-dev build/types ## Lint, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs ## Build the pages of docs/, with every link checked, into build/site
+	$(BIN)/python tools/paper_tables.py
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Pages: build/site/index.html"
 
 format: $(VENV)/.installed-dev ## Repair what ruff can repair
 	$(BIN)/ruff check --fix .

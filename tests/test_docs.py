@@ -1,9 +1,17 @@
-"""What README and docs promise: every Python block runs, every command line parses, every link leads somewhere."""
+"""What README and docs promise: every Python block runs, every command line parses, every link leads somewhere.
+
+A block that cannot be run here has `<!-- not run: reason -->` above it. A block `text` is what the block before it
+prints, of Python or of a script of examples/.
+"""
 
 import io
 import re
+import runpy
 import shlex
+import sys
+from collections import Counter
 from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +20,8 @@ import typer
 from forgescope.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")])
+NAMED = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md")
+PAGES = sorted([*(ROOT / name for name in NAMED), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^(<!-- not run: .+ -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 # scores differ a little between processors
@@ -33,31 +42,50 @@ def assert_same_output(printed: str, promised: str) -> None:
         assert float(got) == pytest.approx(float(expected), abs=max(TOLERANCE, TOLERANCE * float(expected)))
 
 
+def run_examples(text: str) -> str | None:
+    """What the scripts of examples/ print that a block of commands calls; None where it calls none."""
+    calls = [words[1:] for words in split_lines(text) if words[0] == "python" and words[1].startswith("examples/")]
+    stream = io.StringIO()
+    for script, *arguments in calls:
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(stream):
+            patch.setattr(sys, "argv", [script, *arguments])
+            with pytest.raises(SystemExit) as stop:
+                runpy.run_path(script, run_name="__main__")
+        assert stop.value.code in (0, None)
+    return stream.getvalue() if calls else None
+
+
 @SOURCES
-def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
+def test_blocks_run_in_order(page, tmp_path, monkeypatch):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "__main__"}
-    printed = ""
-    for language, text in blocks(page, "python", "text"):
-        if language == "text":
+    printed: str | None = None
+    for language, text in blocks(page, "python", "bash", "text"):
+        if language == "bash":
+            printed = run_examples(text)
+        elif language == "python":
+            with redirect_stdout(io.StringIO()) as stream:
+                exec(compile(text, str(page), "exec"), names)
+            printed = stream.getvalue()
+        elif printed is not None:
             assert_same_output(printed, text)
-            continue
-        stream = io.StringIO()
-        with redirect_stdout(stream):
-            exec(compile(text, str(page), "exec"), names)
-        printed = stream.getvalue()
+
+
+def split_lines(text: str) -> list[list[str]]:
+    """The words of every command of a block."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def command_lines(page: Path) -> list[list[str]]:
-    text = "".join(text for _, text in blocks(page, "bash")).replace("\\\n", " ")
-    return [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
+    return split_lines("".join(text for _, text in blocks(page, "bash")))
 
 
 @SOURCES
 def test_command_lines_parse(page):
     for words in command_lines(page):
-        if "forgescope" not in words[:5] or words[0] in ("pip", "cd"):
+        if words[0] != "forgescope" and ["-m", "forgescope"] not in [words[at : at + 2] for at in range(len(words))]:
             continue
         command, words = typer.main.get_command(app), words[words.index("forgescope") + 1 :]
         while hasattr(command, "commands"):
@@ -77,10 +105,36 @@ def test_make_targets_exist(page):
 
 
 @SOURCES
+def test_scripts_and_tests_of_command_lines_exist(page):
+    words = [
+        word for line in command_lines(page) if line[0] in ("python", "pytest", "accelerate") for word in line[1:]
+    ]
+    named = [word for word in words if re.match(r"(benchmarks|examples|tests|tools)/", word)]
+    assert [word for word in named if not (ROOT / word).exists()] == []
+
+
+@cache
+def anchors(page: Path) -> dict[str, int]:
+    """Anchors of a page's headings that GitHub and mkdocs make alike, and how often."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = [re.sub(r"[^\w\s-]", "", title).strip().lower() for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+    github = Counter(title.replace(" ", "-") for title in titles)
+    mkdocs = Counter(re.sub(r"[-\s]+", "-", title) for title in titles)
+    return {name: number for name, number in github.items() if mkdocs[name] == number}
+
+
+@SOURCES
 def test_links_lead_somewhere(page):
-    links = re.findall(r"\]\(([^)#\s]+)", page.read_text())
-    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
-    assert missing == []
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    wrong = []
+    for link in re.findall(r"\]\(([^)\s]+)", text):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchors(target.resolve()).get(anchor) != 1):
+            wrong.append(link)
+    assert wrong == []
 
 
 def test_readme_comes_to_the_point():
