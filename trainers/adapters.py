@@ -69,7 +69,7 @@ def wrap(model: PreTrainedModel, settings: AdapterConfig, lora_layers: str, whol
         # with these targets PEFT puts no LoRA anywhere, and trains whole modules alone
         target_modules=DUMMY_TARGET_MODULES if rank is None else lora_layers,
         r=rank or 1,
-        lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  (fractions work as well)
+        lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]  # fractions too
         lora_dropout=settings.lora_dropout,
         bias="none",
         modules_to_save=list(whole_modules),

@@ -1,6 +1,5 @@
 """Which rows FakeReasoning learns from, and what it is taught to answer (sections 3.2 and 5.3, Table 4)."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,28 +50,6 @@ def check_columns(rows: datasets.Dataset) -> None:
     names = getattr(rows.features["label"], "names", None)
     if names is not None and tuple(names) != LABEL_NAMES:
         raise ValueError(f"expected the labels {', '.join(LABEL_NAMES)} in this order, got {', '.join(names)}")
-
-
-def held_out(rows: datasets.Dataset, count: int) -> dict[str, datasets.Dataset]:
-    """Cut a split `validation` out of rows, chosen by the hash of their id (or number).
-
-    Args:
-        rows: All rows.
-        count: Rows of `validation`; at most half of them are taken.
-
-    Returns:
-        The splits `train` and `validation`, in the order of the rows.
-
-    Raises:
-        ValueError: If there are fewer than two rows.
-    """
-    if len(rows) < 2:
-        raise ValueError(f"cannot hold validation rows out of {len(rows)} row: add rows, or a split validation")
-    names = row_names(rows)
-    ranks = np.argsort([hashlib.sha256(name.encode()).hexdigest() for name in names], kind="stable")
-    chosen = np.zeros(len(rows), bool)
-    chosen[ranks[: min(count, len(rows) // 2)]] = True
-    return {"train": rows.select(np.flatnonzero(~chosen)), "validation": rows.select(np.flatnonzero(chosen))}
 
 
 @dataclass(frozen=True)

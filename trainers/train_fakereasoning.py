@@ -14,8 +14,9 @@ from .adapters_fakereasoning import TuningConfig, add_adapters
 from .base_fakereasoning import StartConfig, base_kind, build_model, build_processor
 from .data import EpochCallback
 from .data_fakereasoning import FakeReasoningCollator, FakeReasoningDataset
+from .held_out import held_out
 from .recipe import Recipe, ablation_changes, load_recipe
-from .rows_fakereasoning import FakeReasoningDataConfig, held_out
+from .rows_fakereasoning import FakeReasoningDataConfig
 from .trainer_fakereasoning import FakeReasoningTrainer, OptimizerConfig
 from .training_run import one_gpu_a_process, run_training, training_arguments
 

@@ -13,8 +13,8 @@ from forgescope.modeling.configuration_legion import LegionConfig
 from .adapters_legion import LegionTuningConfig, add_adapters
 from .base_legion import PROCESSOR_SETTINGS, LegionStartConfig, build_model, build_processor
 from .data_legion import LegionCollator, LegionDataConfig, LegionDataset
+from .held_out import held_out
 from .recipe import Recipe, load_recipe
-from .rows_fakereasoning import held_out
 from .trainer_legion import LegionTrainer
 from .training_run import one_gpu_a_process, run_training, training_arguments
 

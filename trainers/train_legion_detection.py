@@ -14,8 +14,8 @@ from .adapters import checkpoint_type
 from .adapters_legion import add_detection_adapter
 from .class_tokens import ClassTokenCache
 from .data_legion_detection import ClassTokenDataset, DetectionDataConfig
+from .held_out import held_out
 from .recipe import Recipe, load_recipe
-from .rows_fakereasoning import held_out
 from .trainer_legion_detection import DetectionHeadTrainer
 from .training_run import run_training, training_arguments
 

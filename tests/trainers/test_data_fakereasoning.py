@@ -14,7 +14,8 @@ from forgescope.processing.chain_of_thought import QUESTION
 from forgescope.trainers.answer_folder import load_answer_folder
 from forgescope.trainers.base_fakereasoning import build_processor
 from forgescope.trainers.data_fakereasoning import FakeReasoningCollator, FakeReasoningDataset, LengthGroupSampler
-from forgescope.trainers.rows_fakereasoning import FakeReasoningDataConfig, held_out, taught_rows, taught_text
+from forgescope.trainers.held_out import held_out
+from forgescope.trainers.rows_fakereasoning import FakeReasoningDataConfig, taught_rows, taught_text
 
 FAKE, REAL = answer_of("fake", "red"), answer_of("real", "red")
 CLASSES = datasets.ClassLabel(names=["real", "fake"])
