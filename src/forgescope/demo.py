@@ -5,23 +5,27 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from .demo_answers import AUTHENTIC_LINE, FORGED_LINE, Answers
-from .demo_examine import CHANGES, Change, Examiner
-from .demo_html import CSS, HEADER, MODEL_INFO, STABILITY, UNTRIED, WAITING
-
 try:
     import gradio as gr
 except ImportError as error:
     raise ImportError('the demo needs gradio: pip install "forgescope[demo]"') from error
 
+from .demo_answers import AUTHENTIC_LINE, FORGED_LINE, Answers
+from .demo_examine import CHANGES, Change, Examiner
+from .demo_html import CSS, HEADER, MODEL_INFO, STABILITY, UNTRIED, WAITING
+
 PICTURE_HEIGHT = 420
 PLOT_HEIGHT = 200
+# Per cent of the width that show the bare photograph.
+SLIDER_AT = 40
 LARGEST_FILE = "50mb"
 # Uploads and pictures of the page are looked for every hour and deleted after a day, both in seconds.
 DELETE_FILES = (3600, 86400)
-LINE_COLORS = {"score": "#2f6fde", FORGED_LINE: "#b3261e", AUTHENTIC_LINE: "#1f6f3f"}
+LINE_COLORS = {"score": "#2f6fde", FORGED_LINE: "#d9453b", AUTHENTIC_LINE: "#2e9e5b"}
 # Gradio's usual semibold file lacks letters, its bold one does not; nothing is loaded from elsewhere.
 FONT = (gr.themes.utils.fonts.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif")
+# Gradio's are too light to read.
+INFO_COLORS = {"block_info_text_color": "*neutral_600", "block_info_text_color_dark": "*neutral_300"}
 # One examination at a time: the models use all cores, or the GPU, by themselves. Uploads are checked by
 # `forgescope.reading` in place of Gradio, whose checks raise no sentence. The page is no API.
 EVENT: dict[str, Any] = {
@@ -84,18 +88,22 @@ def launch_demo(
         The local address, and the public one where there is one.
 
     Raises:
-        OSError: the port is taken.
+        OSError: it cannot listen there.
     """
-    _, local, public = page.queue().launch(
-        server_name=host,
-        server_port=port,
-        share=share,
-        max_file_size=LARGEST_FILE,
-        theme=gr.themes.Default(font=FONT),
-        css=CSS,
-        footer_links=[],
-        **settings,
-    )
+    try:
+        _, local, public = page.queue().launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            max_file_size=LARGEST_FILE,
+            theme=gr.themes.Default(font=FONT).set(**INFO_COLORS),
+            css=CSS,
+            footer_links=[],
+            **settings,
+        )
+    except OSError as error:
+        place = f"{host or 'this computer'}, port {port or 'any'}"
+        raise OSError(f"cannot listen at {place}: the port is taken, or the address is not this computer's") from error
     return local, public
 
 
@@ -125,10 +133,10 @@ def _result() -> list[gr.Component]:
 
 def _stability() -> tuple[gr.Button, list[gr.Slider], list[gr.LinePlot]]:
     sliders, plots = [], []
-    with gr.Row(equal_height=False):
+    with gr.Row(elem_classes="fs-middle"):
         with gr.Column(scale=4):
             gr.HTML(STABILITY, elem_classes="fs")
-        with gr.Column(scale=1):
+        with gr.Column(scale=1, min_width=200):
             button = gr.Button("Try all strengths", elem_id="try-all", variant="primary")
     with gr.Row():
         for change in CHANGES:
@@ -177,5 +185,10 @@ def _trials() -> tuple[gr.HTML, gr.ImageSlider]:
 
 def _comparison(label: str, name: str) -> gr.ImageSlider:
     return gr.ImageSlider(
-        label=label, format="png", interactive=False, max_height=PICTURE_HEIGHT, elem_id=name, slider_position=50
+        label=label,
+        format="png",
+        interactive=False,
+        max_height=PICTURE_HEIGHT,
+        elem_id=name,
+        slider_position=SLIDER_AT,
     )

@@ -108,6 +108,8 @@ def before_and_after(report: ForgeryReport) -> tuple[Image.Image, Image.Image]:
     """Give the photograph and its overlay with the numbers of the listed regions, reduced to what a page shows."""
     overlay = report.overlay()
     before, after = (_reduced(picture) for picture in (report.image or overlay, overlay))
+    if any(region.number for region in report.regions):
+        return before, after  # an overlay of named artifacts has their numbers
     draw, scale = ImageDraw.Draw(after), after.width / overlay.width
     size = max(SMALLEST_LETTERS, round(min(after.size) * LETTERS))
     font = ImageFont.load_default(size)

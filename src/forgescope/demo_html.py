@@ -28,9 +28,10 @@ UNTRIED = '<p class="waiting">Move a slider, or try all strengths.</p>'
 MOST_REGIONS = 12
 
 CSS = """
+.fs-middle{align-items:center}
 .fs h1{font-size:1.6rem;margin:0}
 .fs h2{font-size:1.2rem;margin:1rem 0 0}
-.fs p{margin:.25rem 0}.fs .muted,.fs .waiting{opacity:.75}
+.fs p{margin:.25rem 0;overflow-wrap:anywhere}.fs .muted,.fs .waiting{opacity:.75}
 .fs .line{display:flex;align-items:center;gap:.9rem;flex-wrap:wrap}
 .fs .badge{padding:.1rem .7rem;border-radius:1rem;color:#fff;font-weight:600;white-space:nowrap}
 .fs .line .badge{font-size:1.25rem}.fs .score{font-size:1.25rem;font-variant-numeric:tabular-nums}
@@ -48,13 +49,14 @@ background:var(--body-text-color)}
 .fs tr{border:0;border-bottom:1px solid var(--border-color-primary)!important}
 .fs td.number,.fs th.number{text-align:right;font-variant-numeric:tabular-nums}
 .fs ul{margin:.2rem 0;padding-left:1.2rem;list-style:disc}
-.fs h3{font-size:1rem;margin:.2rem 0}
+.fs h3{font-size:1rem;margin:.8rem 0 .2rem}
 """
 
 
 def verdict_html(report: ForgeryReport) -> str:
     """Verdict, score on a scale with the thresholds, shares of pixels, and what the verdict rests on."""
-    facts = [f"{report.forged_fraction:.1%} of the pixels marked"]
+    marks_pixels = report.probability_map is not None or bool(report.regions)
+    facts = [f"{report.forged_fraction:.1%} of the pixels marked"] if marks_pixels else []
     if report.ai_fraction is not None:
         facts.append(f"{report.ai_fraction:.1%} AI-made")
     if report.attribution:
@@ -72,7 +74,7 @@ def details_html(report: ForgeryReport) -> str:
     if report.explanation:
         stages = [line for line in report.explanation.splitlines() if line]
         parts.append("<h3>Explanation</h3>" + "".join(f"<p>{escape(stage)}</p>" for stage in stages))
-    if report.probability_map is not None:
+    if report.probability_map is not None or report.regions:
         parts.append(_regions(report))
     notes = list(report.notes)
     if report.provenance is not None and report.provenance.describe():
@@ -129,18 +131,24 @@ def _scale(score: float, rule: DecisionRule) -> str:
 
 
 def _regions(report: ForgeryReport) -> str:
+    """A row for each region, with the columns that this model fills."""
     if not report.regions:
         return "<h3>Regions</h3><p>No connected part is large enough to be listed.</p>"
-    heads = ["region", "left, top", "right, bottom", "share of pixels", "mean probability"]
-    with_editors = report.attribution is not None
+    editors = any(region.editor for region in report.regions)
+    phrases = any(region.phrase for region in report.regions)
     rows = []
     for number, region in enumerate(report.regions[:MOST_REGIONS], start=1):
         left, top, right, bottom = region.box
-        row = [str(number), f"{left}, {top}", f"{right}, {bottom}"]
+        row = [str(region.number or number), f"{left}, {top}", f"{right}, {bottom}"]
         row += [f"{region.area_fraction:.2%}", f"{region.mean_probability:.3f}"]
-        rows.append([*row, escape(region.editor or "")] if with_editors else row)
+        row += [region.editor or ""] if editors else []
+        row += [region.phrase or ""] if phrases else []
+        rows.append([escape(cell) for cell in row])
+    heads = ["region", "left, top", "right, bottom", "share of pixels", "mean probability"]
+    heads += ["editor"] if editors else []
+    heads += ["where"] if phrases else []
     more = len(report.regions) - len(rows)
-    table = _table([*heads, "editor"] if with_editors else heads, rows, set(range(1, len(heads))))
+    table = _table(heads, rows, {1, 2, 3, 4})
     return f"<h3>Regions</h3>{table}" + (f"<p>{more} smaller ones are not listed.</p>" if more else "")
 
 
