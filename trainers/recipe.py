@@ -20,7 +20,7 @@ from .augmentation import AugmentationConfig
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 ABLATIONS_SUFFIX = "_ablations"
 Sections = dict[str, dict[str, Any]]
-# YAML 1.1 reads 1e-4 as a text; people write it nevertheless.
+# YAML 1.1 reads 1e-4 as a text, and the strategy `no` as false; people write both nevertheless.
 SCIENTIFIC_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
@@ -116,6 +116,8 @@ def load_recipe(
         sections[section] = sections.get(section, {}) | values
     for override in overrides:
         _apply_override(sections, override)
+    training = sections.get("training", {})
+    training |= {key: "no" for key, value in training.items() if key.endswith("_strategy") and value is False}
     known = {
         "model": set(model_keys),
         "processor": set(processor_keys),

@@ -74,6 +74,11 @@ def test_overrides_replace_single_values():
         iclnet_recipe("iclnet", ["learning_rate=3"])
 
 
+def test_the_strategy_no_is_no_boolean():
+    training = iclnet_recipe("iclnet", ["training.eval_strategy=no", "training.bf16=no"]).training
+    assert (training["eval_strategy"], training["save_strategy"], training["bf16"]) == ("no", "steps", False)
+
+
 def test_base_decides_how_the_model_is_filled(tmp_path, tiny_recipe):
     SegformerModel(SegformerConfig(**tiny_recipe.model["encoder_config"])).save_pretrained(tmp_path / "segformer")
     model = build_model(tiny_recipe, str(tmp_path / "segformer"))
