@@ -89,7 +89,7 @@ class Examiner:
     """
 
     def __init__(self, models: Sequence[str | os.PathLike] = (), device: str | None = None):
-        self.names = list(dict.fromkeys([*map(os.fspath, models), *EMBEDDED_CHECKPOINTS]))
+        self.names = list(dict.fromkeys([*(os.fspath(one) for one in models), *EMBEDDED_CHECKPOINTS]))
         self.device = device
         self._analyzers: dict[str, Analyzer] = {}
         self._loading = Lock()
