@@ -13,7 +13,11 @@ import numpy as np
 folder = Path(sys.argv[1])
 sys.argv = ["forgescope", "push"]
 
+from card_checks import check_cards_at_endpoint  # noqa: E402
+
 from forgescope import cli  # noqa: E402 (the command line is what decides when to register)
+
+check_cards_at_endpoint()
 
 
 def run(*arguments):

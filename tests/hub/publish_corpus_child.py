@@ -10,7 +10,11 @@ from pathlib import Path
 folder = Path(sys.argv[1])
 sys.argv = ["forgescope", "data"]
 
+from card_checks import check_cards_at_endpoint  # noqa: E402
+
 from forgescope import cli  # noqa: E402 (the command line is what decides when to register)
+
+check_cards_at_endpoint()
 
 
 def run(*arguments):
