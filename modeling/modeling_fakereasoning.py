@@ -389,11 +389,10 @@ def _projector_config(config: FakeReasoningConfig, vision_config: Any) -> Any:
     return copied
 
 
-# Custom classes do not inherit the key conversions of the library's LLaVA: without this the language modelling head of
+# Custom classes do not inherit the key conversions of the library's LLaVA: without them the language modelling head of
 # an llava-hf checkpoint would be initialised afresh, with nothing but a report.
-register_checkpoint_conversion_mapping(
-    FakeReasoningForConditionalGeneration.__name__, get_checkpoint_conversion_mapping("llava"), overwrite=True
-)
+for ours, theirs in ((FakeReasoningModel, "LlavaModel"), (FakeReasoningForConditionalGeneration, "llava")):
+    register_checkpoint_conversion_mapping(ours.__name__, get_checkpoint_conversion_mapping(theirs), overwrite=True)
 
 __all__ = [
     "FakeReasoningForConditionalGeneration",
