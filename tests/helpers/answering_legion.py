@@ -1,17 +1,20 @@
 """A tiny LEGION that gives known answers and verdicts about plain pictures; nothing is trained.
 
-from answering_legion import ANSWERS, answering_model, halved_photo
+from answering_legion import ANSWERS, answering_model, save_answering_legion
 
 The network is random. Its states while it reads the answers are linearly independent, so the language modelling head
 that makes it write them is the solution of linear equations, and so is the detection head that gives the verdicts.
 The masks are those of the random network, and mean nothing.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from answering_fakereasoning import plain_photo
 from legion_processor import legion_processor
+from PIL import Image
 from tiny_models import TINY_CLIP, TINY_LLAMA, TINY_SAM
 
 from forgescope.modeling.configuration_legion import LegionConfig
@@ -40,11 +43,14 @@ ANSWERS = {
 VERDICTS = {"red": 4.0, "green": -4.0, "blue": 1.0}
 
 
-def answering_model(trained: bool = True) -> tuple[LegionForGroundedExplanation, LegionProcessor]:
+def answering_model(
+    trained: bool = True, as_red: Sequence[Image.Image] = ()
+) -> tuple[LegionForGroundedExplanation, LegionProcessor]:
     """The model in evaluation mode, and its processor.
 
     Args:
         trained: what the configuration says of the detection head.
+        as_red: photographs that get the answer about the red picture.
     """
     processor = legion_processor()
     torch.manual_seed(0)
@@ -64,22 +70,25 @@ def answering_model(trained: bool = True) -> tuple[LegionForGroundedExplanation,
                     parameter.normal_(std=SPREAD)
         model.grounding.mask_decoder.output_hypernetworks_mlps[0].proj_out.weight *= MASK_GAIN
         model.detection_head.linear_1.weight.normal_()
-        _solve_answers(model, processor)
+        cases = [(plain_photo(color), answer) for color, answer in ANSWERS.items()]
+        _solve_answers(model, processor, [*cases, *((photo, ANSWERS["red"]) for photo in as_red)])
         _solve_verdicts(model, processor)
     return model, processor
 
 
-def save_answering_legion(folder: Path, trained: bool = True) -> Path:
-    """Save model and processor; returns the folder."""
-    for part in answering_model(trained):
+def save_answering_legion(folder: Path, *arguments: Any, **settings: Any) -> Path:
+    """Save what `answering_model` gives, whose arguments these are; returns the folder."""
+    for part in answering_model(*arguments, **settings):
         part.save_pretrained(folder)
     return folder
 
 
-def _solve_answers(model: LegionForGroundedExplanation, processor: LegionProcessor) -> None:
+def _solve_answers(
+    model: LegionForGroundedExplanation, processor: LegionProcessor, cases: Sequence[tuple[Image.Image, str]]
+) -> None:
     states, tokens = [], []
-    for color, answer in ANSWERS.items():
-        inputs = processor.inference_inputs(plain_photo(color))
+    for photo, answer in cases:
+        inputs = processor.inference_inputs(photo)
         ids = processor.tokenizer(answer, add_special_tokens=False)["input_ids"]
         tokens.append(torch.tensor([*ids, processor.tokenizer.eos_token_id]))
         whole = torch.cat([inputs["input_ids"], tokens[-1][None]], dim=1)
