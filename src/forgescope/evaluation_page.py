@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from forgescope.evaluation.report import PAPER, Table
-from forgescope.evaluation.rows import Row
+from forgescope.evaluation.rows import CUSTOM, Row
 
 from .page_template import fill_page, read_template
 
@@ -26,7 +26,7 @@ COLUMNS = {
     "empty_rule": "Empty rule",
     "threshold": "Threshold",
 }
-# A column is left out where all rows have this value, or, not named here, none.
+# A column is left out where all rows have this value, or, not named here, none; that of the protocol where it is one.
 USUAL = {"polarity": "normal", "perturbation": "none"}
 DIGITS = 4
 # Text, and the number that it is sorted by, of a cell.
@@ -34,12 +34,11 @@ Cell: TypeAlias = tuple[str, str | None]
 
 
 def evaluation_page(
-    title: str, notes: Sequence[str], tables: Sequence[Table], rows: Sequence[Row], charts: Sequence[bytes]
+    notes: Sequence[str], tables: Sequence[Table], rows: Sequence[Row], charts: Sequence[bytes]
 ) -> bytes:
     """Put a page together.
 
     Args:
-        title: of the page.
         notes: sentences on what was measured, and on what the page lacks.
         tables: numbers laid out, each under its rule.
         rows: all numbers.
@@ -48,6 +47,8 @@ def evaluation_page(
     Returns:
         The page, UTF-8.
     """
+    names = [name for name in dict.fromkeys(row.protocol for row in rows) if name != CUSTOM]
+    title = ": ".join(["forgescope evaluation", *([", ".join(names)] if names else [])])
     return fill_page(
         "evaluation.html",
         style=read_template("page.css", "evaluation.css"),
@@ -82,7 +83,8 @@ def _row_table(rows: Sequence[Row]) -> str:
     columns = COLUMNS | {
         name: name.replace("_", " ").capitalize() for one in values for name in one if name not in COLUMNS
     }
-    shown = [name for name in columns if any(one.get(name) != USUAL.get(name) for one in values)]
+    usual = USUAL | {"protocol": rows[0].protocol if rows else ""}
+    shown = [name for name in columns if any(one.get(name) != usual.get(name) for one in values)]
     return _table("", [columns[name] for name in shown], [[_cell(one.get(name)) for name in shown] for one in values])
 
 

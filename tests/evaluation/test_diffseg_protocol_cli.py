@@ -91,8 +91,9 @@ def near(value):
 def test_semantic_segmentation_beside_the_paper(run, semantic, corpus, tmp_path):
     pytest.importorskip("matplotlib")
     files = ("--plot", tmp_path / "confusion.png", "--markdown", tmp_path / "rows.md", "--resamples", 20)
-    status, out, _, rows = run(semantic, "diffseg-semantic", corpus, *files)
+    status, out, _, rows = run(semantic, "diffseg-semantic", corpus, *files, "--html", tmp_path / "page.html")
     assert status == 0
+    assert (tmp_path / "page.html").read_text().count("data:image/svg+xml;base64,") == 1
     called = np.stack(class_maps(semantic, [photo(number) for number in EDITED]))
     truth = np.stack([ids(number) for number in EDITED])
     assert len(np.unique(called)) == 9

@@ -94,9 +94,8 @@ def test_rows_equal_what_the_analyzer_finds(run, checkpoint, data, tmp_path):
 def test_preset_perturbations_and_chart(run, checkpoint, data, tmp_path):
     pytest.importorskip("matplotlib")
     words = ("--preset", "iclnet", "--perturb", "none,jpeg:80+crop:20", "--resamples", "0")
-    status, out, _ = run(
-        checkpoint, "--data", data, *words, "--json", tmp_path / "rows.json", "--plot", tmp_path / "c.png"
-    )
+    written = ("--json", tmp_path / "rows.json", "--plot", tmp_path / "c.png", "--html", tmp_path / "page.html")
+    status, out, _ = run(checkpoint, "--data", data, *words, *written)
     assert status == 0
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert {row["perturbation"] for row in rows} == {"none", "jpeg:80+crop:20"}
@@ -104,6 +103,11 @@ def test_preset_perturbations_and_chart(run, checkpoint, data, tmp_path):
     assert {row["protocol"] for row in rows} == {"iclnet"}
     assert "after jpeg:80+crop:20" in out
     assert Image.open(tmp_path / "c.png").size[0] >= 900
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('<img alt="Chart of the numbers below" src="data:image/svg+xml;base64,') == 1
+    assert f"<li>model: {checkpoint}</li>" in page
+    # a line a number, those that are not defined too
+    assert page.split('<div id="all">')[1].count("<tr>") == 1 + len(rows)
 
 
 def test_named_arguments_change_the_rule(run, checkpoint, data, tmp_path):

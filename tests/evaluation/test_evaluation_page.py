@@ -48,7 +48,7 @@ class Tables(HTMLParser):
 
 @pytest.fixture
 def page():
-    return evaluation_page("A <title>", ["model: <x>"], to_tables(ROWS), ROWS, [CHART]).decode()
+    return evaluation_page(["model: <x>"], to_tables(ROWS), ROWS, [CHART]).decode()
 
 
 def test_every_number_stands_beside_the_paper_s_and_says_how_it_was_computed(page):
@@ -57,7 +57,6 @@ def test_every_number_stands_beside_the_paper_s_and_says_how_it_was_computed(pag
     assert laid_out[2] == ["kontext <b>", "90", "0.9000 [0.850, 0.950]", "0.8750"]
     heads, first, second, third, _ = every
     assert dict(zip(heads, second, strict=True)) == {
-        "Protocol": "iclnet",
         "Source": "kontext <b>",
         "Metric": "pixel_f1",
         "Ours": "0.9000",
@@ -73,15 +72,17 @@ def test_every_number_stands_beside_the_paper_s_and_says_how_it_was_computed(pag
     assert first[heads.index("Ours - paper")] == "-0.0625"
     assert third[heads.index("Ours")] == ""
     # a setting that is not the usual one in some row has a column
-    odd = [*ROWS, replace(BASE, border_ignore=(15, 11), perturbation="jpeg:80", threshold="best")]
-    heads, *_, last = Tables(evaluation_page("", [], [], odd, []).decode()).tables[0]
+    odd = [*ROWS, replace(BASE, border_ignore=(15, 11), perturbation="jpeg:80", threshold="best", protocol="custom")]
+    heads, *_, last = Tables(evaluation_page([], [], odd, []).decode()).tables[0]
     assert last[heads.index("Border ignore")] == "erode 15, dilate 11"
     assert last[heads.index("Perturbation")] == "jpeg:80"
+    assert last[heads.index("Protocol")] == "custom"
     assert "Polarity" not in heads
 
 
 def test_the_page_is_whole_and_texts_are_no_markup(page):
-    assert "<title>A &lt;title&gt;</title>" in page
+    assert "<title>forgescope evaluation: iclnet</title>" in page
+    assert "<title>forgescope evaluation</title>" in evaluation_page([], [], [], []).decode()
     assert "model: &lt;x&gt;" in page
     assert "<b>" not in page
     (chart,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
@@ -96,7 +97,7 @@ def test_tables_are_sorted_and_rows_found_in_a_browser(page, browser_page, tmp_p
     every = browser_page.locator("#all")
 
     def sources():
-        return every.locator("tbody tr:visible td:nth-child(2)").all_inner_texts()
+        return every.locator("tbody tr:visible td:first-child").all_inner_texts()
 
     head = every.locator("th", has_text=re.compile("^Ours$"))
     head.get_by_role("button").click()

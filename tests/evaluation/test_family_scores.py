@@ -76,8 +76,10 @@ def test_scores_of_another_system(run, universal, tmp_path):
     answers = tmp_path / "other.jsonl"
     answers.write_text("".join(json.dumps(line) + "\n" for line in lines))
     words = ("--protocol", "legion-detection", "--data", universal, "--answers", answers, "--resamples", 0)
-    status, out, err = run(*words, "--json", tmp_path / "rows.json", "--plot", tmp_path / "plots")
+    files = ("--json", tmp_path / "rows.json", "--plot", tmp_path / "plots", "--html", tmp_path / "page.html")
+    status, out, err = run(*words, *files)
     assert status == 1
+    assert (tmp_path / "page.html").read_text().count("data:image/svg+xml;base64,") == 1
     assert "skipped test/san/0_real/0.png: no score of it" in err
     rows = json.loads((tmp_path / "rows.json").read_text())
     found = {row["source"]: row for row in rows if row["metric"] == "image_accuracy"}

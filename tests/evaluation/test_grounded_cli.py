@@ -70,8 +70,11 @@ def test_masks_of_another_system_beside_the_paper(run, synthscars, tmp_path):
     answers = write_answers(tmp_path / "other", perfect_lines())
     words = ("--protocol", "legion-synthscars", "--data", synthscars, "--answers", answers, "--resamples", 20)
     files = ("--json", tmp_path / "rows.json", "--markdown", tmp_path / "rows.md", "--plot", tmp_path / "plots")
-    status, out, err = run(*words, *files)
+    status, out, err = run(*words, *files, "--html", tmp_path / "page.html")
     assert (status, err) == (0, "")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/svg+xml;base64,") == 1
+    assert '<button type="button">Rasterizer</button>' in page
     rows = json.loads((tmp_path / "rows.json").read_text())
     kinds = {(row["targets"], row["reduction"]) for row in rows}
     assert kinds == {(one, two) for one in ("union", "per_phrase") for two in ("image", "dataset")} | {(None, "image")}

@@ -56,6 +56,7 @@ def evaluate(
     resamples: options.Resamples = 1000,
     json_file: options.JsonFile = None,
     markdown: options.Markdown = None,
+    html: options.Html = None,
     plot: options.Plot = None,
     calibrate: options.Calibrate = None,
     save: options.Save = False,
@@ -118,7 +119,7 @@ def evaluate(
             run = run_families(table, data, model, settings, **keeping, **draws)
         asked = f"answers: {answers}" if model is None else f"model: {model}"
         chart = plot if isinstance(table, ReasoningProtocol) else None
-        show_and_write(run, [asked, f"data: {data}", *run.notes], json_file, markdown, chart, protocol)
+        show_and_write(run, [asked, f"data: {data}", *run.notes], json_file, markdown, chart, protocol, html)
         return name_skipped(run.results)
     if model is None:
         raise ValueError(
@@ -150,7 +151,7 @@ def evaluate(
         run = evaluate_folder(Analyzer(model, **settings), files, name, rules, perturbations, **draws)
     # tables of pixels are shown and drawn as those of a folder are
     shown_as = None if isinstance(table, LocalizationProtocol) else protocol
-    show_and_write(run, [f"model: {model}", f"data: {data}", *run.notes], json_file, markdown, plot, shown_as)
+    show_and_write(run, [f"model: {model}", f"data: {data}", *run.notes], json_file, markdown, plot, shown_as, html)
     if calibrate is not None:
         _calibrate(next(one for one in run.results if one.perturbation.name == UNPERTURBED), calibrate, model, save)
     name_skipped(run.results)

@@ -85,6 +85,10 @@ Dtype = Annotated[str, typer.Option(help="float32 or bfloat16; default: float32.
 Resamples = Annotated[int, typer.Option(min=0, help="Bootstrap draws of the intervals; 0: none.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows as JSON.")]
 Markdown = Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write tables, rows and chart as one web page."),
+]
 Plot = Annotated[
     Path | None,
     typer.Option(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import typer
@@ -23,6 +24,7 @@ def show_and_write(
     markdown: Path | None,
     plot: Path | None,
     protocol: str | None,
+    page: Path | None = None,
 ) -> None:
     """Print the notes and tables of a run, and write what was asked for.
 
@@ -33,6 +35,7 @@ def show_and_write(
         markdown: for the tables.
         plot: for the chart.
         protocol: name of the paper's table; None: a folder was measured.
+        page: for tables, rows and chart as HTML.
     """
     from rich.console import Console
     from rich.table import Column, Table
@@ -61,16 +64,43 @@ def show_and_write(
         write_text(markdown, to_markdown(run.rows, notes, run.tables and [*run.tables, *matrices]))
     if plot:
         _draw(run, plot, protocol)
+    if page:
+        from forgescope.evaluation_page import evaluation_page
+
+        charts, lacks = _charts(run, protocol)
+        every = [*(to_tables(run.rows) if run.tables is None else run.tables), *matrices]
+        write_text(page, evaluation_page([*notes, *lacks], every, run.rows, charts).decode())
+
+
+def _charts(run: "EvaluationRun", protocol: str | None) -> tuple[list[bytes], list[str]]:
+    """The picture of a run as SVG, and a sentence where there is none."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "chart.svg"
+        try:
+            _draw(run, file, protocol)
+        except (ImportError, ValueError) as error:
+            return [], [f"no chart: {error}"]
+        return [file.read_bytes()], []
 
 
 def _draw(run: "EvaluationRun", plot: Path, protocol: str | None) -> None:
-    """Write the picture of a run: confusion matrices, a protocol's accuracies, or pixel numbers by subset."""
+    """Write the picture of a run: confusion matrices, a protocol's numbers, or pixel numbers by subset."""
     from forgescope.evaluation.class_plots import save_confusion_plot
+    from forgescope.evaluation.family_rows import FamilyProtocol
+    from forgescope.evaluation.grounded_plots import save_grounded_plot
+    from forgescope.evaluation.grounded_protocol import GroundedRow
     from forgescope.evaluation.plots import save_plot
     from forgescope.evaluation.protocol_plots import save_protocol_plot
+    from forgescope.evaluation.protocols import find_protocol
 
+    grounded = [row for row in run.rows if isinstance(row, GroundedRow)]
+    table = None if protocol is None else find_protocol(protocol)
     if run.confusions:
         save_confusion_plot(run.confusions, run.classes, plot)
+    elif grounded:
+        save_grounded_plot(grounded, plot)
+    elif isinstance(table, FamilyProtocol):
+        save_protocol_plot([row for row in run.rows if row.source in table.families], plot)
     elif protocol is not None:
         # of several checkpoints, each is drawn as a subset
         save_protocol_plot([replace(row, source=row.model or row.source) for row in run.rows], plot)
