@@ -205,9 +205,7 @@ def test_one_image_in_a_pipe(folder, run, capsys):
     )
     assert out.count("% of the pixels") == 2
     assert run("photos/green.png") == 0
-    assert capsys.readouterr().out == (
-        "real, probability to be fake 0.018\nI found nothing.\nNo artifact is named.\n"
-    )
+    assert capsys.readouterr().out == ("real, probability to be fake 0.018\nI found nothing.\nNo artifact is named.\n")
 
 
 def test_one_image_on_a_terminal_is_streamed_in_the_colours_of_its_phrases(folder, run, monkeypatch):

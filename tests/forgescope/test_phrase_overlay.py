@@ -68,7 +68,8 @@ def test_numbers_stand_in_their_regions_or_beside_small_ones():
     assert places[1] == pytest.approx((60, 60, 80, 80), abs=1)
     left, top, right, bottom = places[2]
     assert masks[2][top:bottom, left:right].sum() == 0
-    assert (left, bottom) == (193, 98)
+    # above it, with a gap of a quarter of the square
+    assert ((left + right) / 2, 100 - bottom) == (203, 5)
 
 
 def test_numbers_of_equal_regions_do_not_cover_each_other():
