@@ -283,7 +283,7 @@ def analyze(
     """
     if isinstance(model, PreTrainedModel):
         return Analyzer(model, **settings).analyze(image)
-    if isinstance(model, list | tuple):
+    if isinstance(model, Sequence) and not isinstance(model, str):
         from .ensemble import Ensemble
 
         return Ensemble(model, **settings).analyze(image)

@@ -106,10 +106,10 @@ def agree(views: Sequence[ForgeryReport]) -> EnsembleReport:
         raise ValueError(f"expected reports of one image, got sizes {sizes}")
     first = views[0]
     marking = [view.mask for view in views if view.probability_map is not None or view.mask.any()]
-    shares = np.mean(marking, axis=0, dtype=np.float32) if marking else None
+    shares = _shares(marking)
     mask = np.zeros_like(first.mask) if shares is None else (shares > HALF).view(np.uint8)
-    made = [view.ai_mask for view in views if view.ai_mask is not None]
-    ai_mask = (np.mean(made, axis=0, dtype=np.float32) > HALF).view(np.uint8) if made else None
+    made = _shares([view.ai_mask for view in views if view.ai_mask is not None])
+    ai_mask = None if made is None else (made > HALF).view(np.uint8)
     score = float(np.mean([VOTES[view.verdict] for view in views]))
     said = [f"{view.model}: {view.explanation}" for view in views if view.explanation]
     return EnsembleReport(
@@ -132,6 +132,11 @@ def agree(views: Sequence[ForgeryReport]) -> EnsembleReport:
         provenance=first.provenance,
         views=list(views),
     )
+
+
+def _shares(masks: list[np.ndarray]) -> np.ndarray | None:
+    """Share of the masks that mark each pixel, (H, W) float32; None without masks."""
+    return np.stack(masks).mean(axis=0, dtype=np.float32) if masks else None
 
 
 def _notes(marking: int) -> list[str]:

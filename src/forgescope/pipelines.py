@@ -1,5 +1,6 @@
 """`pipeline("image-forgery-analysis")`: any forgescope checkpoint as a pipeline of transformers."""
 
+import os
 from collections.abc import Iterable, Iterator
 from types import GeneratorType
 from typing import Any
@@ -39,9 +40,9 @@ class ForgeryAnalysisPipeline(Pipeline):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        if self.processor is None:
-            family = MODELS[self.model.config.model_type]
-            self.processor = self.image_processor or family.processor.from_pretrained(self.model.name_or_path)
+        given = kwargs.get("processor") or kwargs.get("image_processor")
+        family = MODELS[self.model.config.model_type]
+        self.processor: Any = given or family.processor.from_pretrained(self.model.name_or_path)
         self.analyzers: dict[tuple[tuple[str, Any], ...], Analyzer] = {}
 
     def __call__(
@@ -61,7 +62,7 @@ class ForgeryAnalysisPipeline(Pipeline):
             ValueError: an unsuitable setting.
         """
         analyzer = self._analyzer(settings)
-        if isinstance(inputs, str | Image.Image) or hasattr(inputs, "__fspath__"):
+        if isinstance(inputs, str | os.PathLike | Image.Image):
             return analyzer.analyze(inputs)
         reports = analyzer.analyze_many(inputs)
         return reports if isinstance(inputs, GeneratorType) or not isinstance(inputs, list | tuple) else list(reports)

@@ -96,8 +96,8 @@ def detect(
         "provenance": provenance,
         "explanations": explanations,
     } | {name: value for name, value in optional.items() if value is not None}
-    models = model or [None]
-    analyzer = Ensemble(models, **settings) if len(models) > 1 else Analyzer(models[0], **settings)
+    models = model or []
+    analyzer = Ensemble(models, **settings) if len(models) > 1 else Analyzer(*models, **settings)
     alone = {} if explanations else {"explanations": False}
     results = ResultsFolder(out, _settings(analyzer) | alone, overwrite)
     waiting = [image for image in images if not results.done(image)]
