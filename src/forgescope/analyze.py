@@ -82,7 +82,7 @@ class Analyzer:
         if model_type in EXPLAINING:
             if tile is not None:
                 raise ValueError("this model sees photographs whole, at one size: leave tile out")
-            of_masks = {"mask_threshold": mask_threshold} if model_type == OUTLINING else {}
+            of_masks: dict[str, Any] = {"mask_threshold": mask_threshold} if model_type == OUTLINING else {}
             explainer = Explainer(model, processor, device=device, dtype=dtype, batch_size=batch_size, **of_masks)
             self.name, self.localizer = explainer.name, Reasoner(explainer)
             if explainer.outlines:

@@ -71,15 +71,16 @@ def _legend(phrases: Sequence[GroundedArtifact], title: str, width: int) -> Imag
     inset = MARGIN + SWATCH + MARGIN // 2
     entries = []
     for one in phrases:
-        said = f"{one.explanation or NO_EXPLANATION}{'' if one.mask.any() else f' {NOT_MARKED}'}"
-        entries.append([list(wrapped(text, font, width - inset - MARGIN)) for text in (one.phrase or NO_PHRASE, said)])
+        explained = f"{one.explanation or NO_EXPLANATION}{'' if one.mask.any() else f' {NOT_MARKED}'}"
+        texts = one.phrase or NO_PHRASE, explained
+        entries.append([list(wrapped(text, font, width - inset - MARGIN)) for text in texts])
     titles = list(wrapped(title, large, width - 2 * MARGIN))
     rows = sum(len(lines) for entry in entries for lines in entry) + (0 if phrases else 1)
     height = 2 * MARGIN + (len(titles) + rows) * ROW + (len(entries) + 1) * (MARGIN // 2)
     legend = Image.new("RGB", (width, height), GROUND)
     draw, top = ImageDraw.Draw(legend), MARGIN
-    for line in titles:
-        draw.text((MARGIN, top), line, fill=INK, font=large)
+    for row in titles:
+        draw.text((MARGIN, top), row, fill=INK, font=large)
         top += ROW
     if not phrases:
         draw.text((MARGIN, top + MARGIN // 2), NO_ARTIFACT, fill=QUIET, font=font)

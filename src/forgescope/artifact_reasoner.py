@@ -1,6 +1,7 @@
 """LEGION as a detector: photographs in, scores, maps and named artifacts out, as `Localizer` gives them."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from PIL import Image
 from transformers import PreTrainedModel
@@ -69,7 +70,8 @@ class ArtifactReasoner:
             scores = fake_probabilities(self.model, self.explainer.processor, photos, self.batch_size)
             return [Examination(None, score=score, notes=(HEAD_ALONE,)) for score in scores]
         batches = [photos[start : start + self.batch_size] for start in range(0, len(photos), self.batch_size)]
-        return [_examination(one) for batch in batches for one in self.explainer.explain_photos(batch)]
+        found = [one for batch in batches for one in self.explainer.explain_photos(batch)]
+        return [_examination(cast(ArtifactExplanation, one)) for one in found]
 
     def describe(self, photo: Image.Image) -> str:
         """Say in one sentence how a photograph is examined."""

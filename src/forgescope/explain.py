@@ -109,8 +109,8 @@ class Explainer:
     @property
     def settings(self) -> dict[str, Any]:
         """What answers depend on beside the weights."""
-        names = ("precision", "question", "max_new_tokens", "temperature", "seed")
-        names += ("mask_threshold", "longest_edge") if self.outlines else ()
+        names = ["precision", "question", "max_new_tokens", "temperature", "seed"]
+        names += ["mask_threshold", "longest_edge"] if self.outlines else []
         return {name: getattr(self, name) for name in names}
 
     def stream(self, write: Callable[[str], object]) -> AnswerStream:
@@ -215,7 +215,7 @@ class Explainer:
             "pad_token_id": tokenizer.pad_token_id,
             "streamer": streamer,
         }
-        view = {"longest_edge": self.longest_edge} if self.outlines else {}
+        view: dict[str, Any] = {"longest_edge": self.longest_edge} if self.outlines else {}
         inputs = self.processor.inference_inputs(list(photos), self.question, **view).to(self.model.device)
         found: Sequence[AnyExplanation]
         if self.outlines:

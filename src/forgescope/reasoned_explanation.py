@@ -34,7 +34,7 @@ def reason(
     probabilities = [None if math.isnan(one) else one for one in found.fake_probability.tolist()]
     limits = [None if one else generation["max_new_tokens"] for one in ended]
     rows = zip(texts, answers, probabilities, limits, strict=True)
-    return [_explanation(text.strip(), *rest) for text, *rest in rows]
+    return [_explanation(text.strip(), answer, probability, limit) for text, answer, probability, limit in rows]
 
 
 def _explanation(text: str, answer: ChainOfThought, probability: float | None, limit: int | None) -> Explanation:

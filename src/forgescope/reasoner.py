@@ -1,6 +1,7 @@
 """A model that explains itself as a detector: photographs in, scores out, as `Localizer` gives them."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from PIL import Image
 from transformers import PreTrainedModel
@@ -52,7 +53,8 @@ class Reasoner:
         """
         photos = [as_read_image(image).image for image in images]
         batches = [photos[start : start + self.batch_size] for start in range(0, len(photos), self.batch_size)]
-        return [_examination(one) for batch in batches for one in self.explainer.explain_photos(batch)]
+        found = [one for batch in batches for one in self.explainer.explain_photos(batch)]
+        return [_examination(cast(Explanation, one)) for one in found]
 
     def describe(self, photo: Image.Image) -> str:
         """Say in one sentence how a photograph is examined."""
