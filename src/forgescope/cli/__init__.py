@@ -26,11 +26,23 @@ from forgescope.cli import (
     train,
 )
 
-# The verbs in the order of the work.
-VERBS = (
-    *("detect", "explain", "demo", "annotate", "data", "construct", "train", "evaluate", "protocols", "refine"),
-    *("convert", "export", "push", "env"),
-)
+# The verbs in the order of the work, and what the list of them says of each.
+VERBS = {
+    "detect": "Verdict, mask and overlay of photographs.",
+    "explain": "Verdict on photographs and the reasons for it, in words.",
+    "demo": "A page in the browser to try photographs on.",
+    "annotate": "Masks of what was edited between two images: PAIRS --out DIR.",
+    "data": "Read, check and export the corpora.",
+    "construct": "Make forged images with known masks, and corpora.",
+    "train": "Train a model from a recipe.",
+    "evaluate": "Measure a checkpoint, also by the table of a paper.",
+    "protocols": "List the tables of the papers, and what they need.",
+    "refine": "Make an image anew where a detector finds artifacts.",
+    "convert": "Turn authors' checkpoints into ours.",
+    "export": "Write a model as ONNX or OpenVINO.",
+    "push": "Publish a checkpoint with its code and card on the Hub.",
+    "env": "Versions and hardware, for reports of faults.",
+}
 
 
 class Verbs(TyperGroup):
@@ -38,7 +50,7 @@ class Verbs(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the verbs."""
-        return sorted(self.commands, key=VERBS.index)
+        return sorted(self.commands, key=list(VERBS).index)
 
 
 app = typer.Typer(
@@ -50,20 +62,20 @@ app = typer.Typer(
     # marked-up help would swallow what stands in square brackets, such as forgescope[plot]
     rich_markup_mode=None,
 )
-app.command("detect")(detect.detect)
-app.command("explain")(explain.explain)
-app.command("demo")(demo.demo)
-app.add_typer(annotate.app, name="annotate")
-app.add_typer(construct.app, name="construct")
-app.add_typer(convert.app, name="convert")
-app.add_typer(data.app, name="data")
-app.add_typer(train.app, name="train")
-app.command("evaluate")(evaluate.evaluate)
-app.command("protocols")(protocols.protocols)
-app.command("refine")(refine.refine)
-app.command("export")(export.export)
-app.command("push")(push.push)
-app.command("env")(env.env)
+app.command("detect", short_help=VERBS["detect"])(detect.detect)
+app.command("explain", short_help=VERBS["explain"])(explain.explain)
+app.command("demo", short_help=VERBS["demo"])(demo.demo)
+app.add_typer(annotate.app, name="annotate", short_help=VERBS["annotate"])
+app.add_typer(construct.app, name="construct", short_help=VERBS["construct"])
+app.add_typer(convert.app, name="convert", short_help=VERBS["convert"])
+app.add_typer(data.app, name="data", short_help=VERBS["data"])
+app.add_typer(train.app, name="train", short_help=VERBS["train"])
+app.command("evaluate", short_help=VERBS["evaluate"])(evaluate.evaluate)
+app.command("protocols", short_help=VERBS["protocols"])(protocols.protocols)
+app.command("refine", short_help=VERBS["refine"])(refine.refine)
+app.command("export", short_help=VERBS["export"])(export.export)
+app.command("push", short_help=VERBS["push"])(push.push)
+app.command("env", short_help=VERBS["env"])(env.env)
 
 # typer has the class from click or from its own copy of it, depending on its version
 UsageError: type[Any] = typer.BadParameter.__mro__[1]

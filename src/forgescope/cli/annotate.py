@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from forgescope.cli import annotate_review
+from forgescope.cli.output import Json, json_output
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,15 +51,20 @@ def annotate(
         str, typer.Option(help="classical (no weights), timm/MODEL or an AutoModel id.")
     ] = "timm/vit_large_patch16_dinov3.lvd1689m",
     size: Annotated[int, typer.Option(help="Side of a network's square input in pixels.")] = 1024,
-    colour_cue: Annotated[bool, typer.Option(help="Count a change of colour alone as an edit too.")] = False,
-    full_size_masks: Annotated[bool, typer.Option(help="Also write masks at the size of the image.")] = False,
-    plots: Annotated[bool, typer.Option(help="Also draw charts of tasks, rejects and time.")] = False,
+    colour_cue: Annotated[
+        bool, typer.Option("--colour-cue", help="Count a change of colour alone as an edit too.")
+    ] = False,
+    full_size_masks: Annotated[
+        bool, typer.Option("--full-size-masks", help="Also write masks at the size of the image.")
+    ] = False,
+    plots: Annotated[bool, typer.Option("--plots", help="Also draw charts of tasks, rejects and time.")] = False,
     engine: Annotated[str, typer.Option(help="local (processes) or ray (a cluster).")] = "local",
     address: Annotated[str | None, typer.Option(help="Address of a Ray cluster; default: RAY_ADDRESS.")] = None,
     num_proc: Annotated[int, typer.Option(help="Processes, or actors of Ray.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Pairs a batch.")] = 8,
     device: Annotated[str, typer.Option(help="Where a network runs, such as cuda.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="Precision of a network: float32, bfloat16 or float16.")] = "float32",
+    as_json: Json = False,
 ) -> None:
     """Find what was edited in pairs of images and write a corpus with masks.
 
@@ -85,16 +91,19 @@ def annotate(
     wanted = (pair for pair in found if pair.id not in folder.done)
     total = sum(pair.id not in folder.done for pair in found) if isinstance(found, list) else None
     job = AnnotationJob(settings, out, read_pair_image, num_proc, batch_size, device, dtype)
-    outcomes = run_ray(wanted, job, address) if engine == "ray" else run_local(wanted, job)
-    result = folder.write(outcomes, total)
-    typer.echo(f"{result.annotated} pairs with masks in {out} ({result.made} pairs looked at now)")
-    for reason, count in result.rejected.items():
-        typer.echo(f"rejected: {count} x {reason} (see {out / 'rejects.jsonl'})")
-    if plots:
-        for file in save_plots(result.statistics, out / "plots"):
+    with json_output(as_json) as answer:
+        outcomes = run_ray(wanted, job, address) if engine == "ray" else run_local(wanted, job)
+        result = folder.write(outcomes, total)
+        typer.echo(f"{result.annotated} pairs with masks in {out} ({result.made} pairs looked at now)")
+        for reason, count in result.rejected.items():
+            typer.echo(f"rejected: {count} x {reason} (see {out / 'rejects.jsonl'})")
+        charts = save_plots(result.statistics, out / "plots") if plots else []
+        for file in charts:
             typer.echo(f"chart: {file}")
-    if result.rejected.get(RejectReason.UNREADABLE.value):
-        raise typer.Exit(1)
+        answer |= {"out": out, "annotated": result.annotated, "made": result.made}
+        answer |= {"rejected": dict(result.rejected), "charts": list(charts)}
+        if result.rejected.get(RejectReason.UNREADABLE.value):
+            raise typer.Exit(1)
 
 
 def read_pair_image(image: "Path | bytes") -> "Image":

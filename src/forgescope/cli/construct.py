@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forgescope.cli import construct_diffseg, construct_inpainting, construct_mmfr, construct_synthscars
+from forgescope.cli.output import Json, json_output
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,8 +44,14 @@ def manipulations(
         typer.Option(help="YAML or JSON file with settings of the engine, such as settings.json of another folder."),
     ] = None,
     num_proc: Annotated[int, typer.Option(help="Processes.")] = 1,
+    as_json: Json = False,
 ) -> None:
-    """Make copy-move, splicing, inpainting and authentic images with masks from photographs."""
+    """Make copy-move, splicing, inpainting and authentic images with masks from photographs.
+
+    Exit status: 0 all made, 1 some photographs failed (they are named), 2 wrong usage.
+
+    Example: forgescope construct manipulations photos --out forged --count 2000
+    """
     from forgescope.construction.manipulation import ManipulationConfig
     from forgescope.construction.manipulation_folder import FolderJob, find_photos, write_manipulations
     from forgescope.construction.manipulation_settings import read_settings
@@ -59,14 +66,17 @@ def manipulations(
         None if kinds is None else [kind.strip() for kind in kinds.split(",")], authentic_fraction
     )
     job = FolderJob(find_photos(photos), out, seed, config, read_photo)
-    result = write_manipulations(job, count, num_proc)
-    typer.echo(f"{len(result.rows)} images in {out} ({result.made} made now)")
-    for reason in result.failed_photos.values():
-        typer.echo(f"skipped {reason}", err=True)
-    if result.missing:
-        typer.echo(f"not made: {len(result.missing)} images, no usable photograph was found for them", err=True)
-    if result.failed_photos or result.missing:
-        raise typer.Exit(1)
+    with json_output(as_json) as answer:
+        result = write_manipulations(job, count, num_proc)
+        typer.echo(f"{len(result.rows)} images in {out} ({result.made} made now)")
+        for reason in result.failed_photos.values():
+            typer.echo(f"skipped {reason}", err=True)
+        if result.missing:
+            typer.echo(f"not made: {len(result.missing)} images, no usable photograph was found for them", err=True)
+        answer |= {"out": out, "images": len(result.rows), "made": result.made}
+        answer |= {"skipped": list(result.failed_photos.values()), "not_made": len(result.missing)}
+        if result.failed_photos or result.missing:
+            raise typer.Exit(1)
 
 
 def read_photo(path: Path) -> "Image":

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from forgescope.cli.output import Json, json_output
+
 DEFAULT_MAX_SIDE = 512
 
 
@@ -44,10 +46,13 @@ def inpainting(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
     batch_size: Annotated[int, typer.Option(min=1, help="Frames filled in one call; those of one size.")] = 1,
+    as_json: Json = False,
 ) -> None:
     """Fill regions of photographs with a generative model: inpainted, blended and authentic images with masks.
 
     Exit status: 0 all made, 1 some photographs failed (they are named), 2 wrong usage.
+
+    Example: forgescope construct inpainting photos --model org/inpainting-pipeline --out filled
     """
     from forgescope.cli.construct import read_photo
     from forgescope.construction.image_folder import find_photos
@@ -67,31 +72,34 @@ def inpainting(
     arguments = {STEPS_ARGUMENT: steps, GUIDANCE_ARGUMENT: guidance_scale}
     config, found = inpainting_config(**changes), find_photos(photos)
     texts = prompt if prompts is None else read_prompts(prompts)
-    result = write_inpainting(
-        found,
-        load_pipeline(model, device, dtype),
-        out,
-        count=count,
-        seed=seed,
-        config=config,
-        prompts=texts,
-        unguided_fraction=unguided_fraction,
-        authentic=authentic,
-        batch_size=batch_size,
-        model=model,
-        read_photo=read_photo,
-        **{name: value for name, value in arguments.items() if value is not None},
-    )
-    typer.echo(f"{len(result.rows)} images in {out} ({result.made} made now)")
-    for reason in result.failed_photos.values():
-        typer.echo(f"skipped {reason}", err=True)
-    intact = unchanged_outside(result.rows)
-    if intact:
-        typer.echo(
-            f"{len(intact)} inpainted images equal their photograph outside the mask (the first is {intact[0]}): the "
-            "pipeline pastes it back, so their AI mask, the whole frame, is wrong",
-            err=True,
+    with json_output(as_json) as answer:
+        result = write_inpainting(
+            found,
+            load_pipeline(model, device, dtype),
+            out,
+            count=count,
+            seed=seed,
+            config=config,
+            prompts=texts,
+            unguided_fraction=unguided_fraction,
+            authentic=authentic,
+            batch_size=batch_size,
+            model=model,
+            read_photo=read_photo,
+            **{name: value for name, value in arguments.items() if value is not None},
         )
-    if result.missing:
-        typer.echo(f"not made: {len(result.missing)} images", err=True)
-        raise typer.Exit(1)
+        typer.echo(f"{len(result.rows)} images in {out} ({result.made} made now)")
+        for reason in result.failed_photos.values():
+            typer.echo(f"skipped {reason}", err=True)
+        intact = unchanged_outside(result.rows)
+        if intact:
+            typer.echo(
+                f"{len(intact)} inpainted images equal their photograph outside the mask (the first is {intact[0]}): "
+                "the pipeline pastes it back, so their AI mask, the whole frame, is wrong",
+                err=True,
+            )
+        answer |= {"out": out, "images": len(result.rows), "made": result.made}
+        answer |= {"skipped": list(result.failed_photos.values()), "not_made": len(result.missing)}
+        if result.missing:
+            typer.echo(f"not made: {len(result.missing)} images", err=True)
+            raise typer.Exit(1)

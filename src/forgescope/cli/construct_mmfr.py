@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forgescope.cli.output import Json, json_output
+
 if TYPE_CHECKING:
     from forgescope.construction.mmfr import MMFRResult
 
@@ -53,10 +55,11 @@ def mmfr(
         int | None, typer.Option(min=1, help="Images asked about at the same time; default: 8 with a server, else 1.")
     ] = None,
     conclusion: Annotated[Conclusion, typer.Option(help="Wording of the conclusion.")] = Conclusion.THIS_IMAGE,
-    link: Annotated[bool, typer.Option(help="Link to the images instead of copying them.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Link to the images instead of copying them.")] = False,
     price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens asked.")] = None,
     price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens answered.")] = None,
-    plots: Annotated[bool, typer.Option(help="Also draw attributes and lengths of texts.")] = False,
+    plots: Annotated[bool, typer.Option("--plots", help="Also draw attributes and lengths of texts.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Describe real and fake images by their attributes and in four stages, in the layout of MMFR.
 
@@ -76,23 +79,26 @@ def mmfr(
     configuration = read_mmfr_configuration(config, _given(given), _given({"max_side": max_side}))
     threads = configuration.workers(workers)
     found = find_labelled_images(images, None if label is None else label.value, source)
-    job = MMFRJob(
-        images=found,
-        out=out,
-        model=load_vision_language(configuration.vlm),
-        build_text=partial(build_chain_of_thought, conclusion=conclusion.value),
-        question=QUESTION,
-        settings=configuration.settings,
-        description=configuration.describe(),
-        workers=threads,
-        link=link,
-        read_photo=read_photo,
-        plots=plots,
-    )
-    result = write_mmfr(job)
-    _report(result, out, price_in, price_out)
-    if result.failed or result.stopped:
-        raise typer.Exit(1)
+    with json_output(as_json) as answer:
+        job = MMFRJob(
+            images=found,
+            out=out,
+            model=load_vision_language(configuration.vlm),
+            build_text=partial(build_chain_of_thought, conclusion=conclusion.value),
+            question=QUESTION,
+            settings=configuration.settings,
+            description=configuration.describe(),
+            workers=threads,
+            link=link,
+            read_photo=read_photo,
+            plots=plots,
+        )
+        result = write_mmfr(job)
+        _report(result, out, price_in, price_out)
+        answer |= {"out": out, "images": len(result.rows), "made": result.made, "statistics": result.statistics}
+        answer |= {"failed": list(result.failed.values()), "stopped": result.stopped or None}
+        if result.failed or result.stopped:
+            raise typer.Exit(1)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from forgescope.cli.output import Json, json_output
+
 
 def synthscars(
     images: Annotated[list[Path], typer.Argument(help="Generated images, or folders of them, one a source.")],
@@ -16,7 +18,8 @@ def synthscars(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Images asked about at the same time; default: 8 with a server, else 1.")
     ] = None,
-    plots: Annotated[bool, typer.Option(help="Also draw pictures of the clusters.")] = False,
+    plots: Annotated[bool, typer.Option("--plots", help="Also draw pictures of the clusters.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Cluster generated images, draw the same share of each cluster, and keep what is clear, safe and realistic.
 
@@ -35,37 +38,41 @@ def synthscars(
     configuration = read_configuration(config)
     threads = configuration.workers(workers)
     sources = _sources(images)
-    job = CurationJob(
-        photos=list(sources),
-        sources=list(sources.values()),
-        out=out,
-        extract=load_features(configuration.features),
-        vision_language=load_vision_language(configuration.vlm),
-        settings=configuration.settings,
-        batch_size=configuration.features.batch_size,
-        workers=threads,
-        description=configuration.describe(),
-        features_folder=features,
-        read_photo=read_photo,
-        plots=plots,
-    )
-    result = write_curation(job)
-    counts = result.statistics
-    typer.echo(f"{counts['kept']} images in {out}, of {counts['drawn']} drawn and {counts['images']} given")
-    typer.echo(f"{len(counts['clusters'])} clusters, {result.made} images judged now")
-    for label, count in (counts["labels"] | counts["without_label"]).items():
-        typer.echo(f"{label}: {count}")
-    used = counts["vision_language"]
-    typer.echo(
-        f"vision-language model: {used['calls']} calls, {used['prompt_tokens']} tokens asked, "
-        f"{used['completion_tokens']} answered"
-    )
-    for path, reason in (result.unreadable | result.failed).items():
-        typer.echo(f"failed: {reason if path in reason else f'{path}: {reason}'}", err=True)
-    if result.stopped:
-        typer.echo(f"stopped: {result.stopped}; the same command goes on from here", err=True)
-    if result.unreadable or result.failed or result.stopped:
-        raise typer.Exit(1)
+    with json_output(as_json) as answer:
+        job = CurationJob(
+            photos=list(sources),
+            sources=list(sources.values()),
+            out=out,
+            extract=load_features(configuration.features),
+            vision_language=load_vision_language(configuration.vlm),
+            settings=configuration.settings,
+            batch_size=configuration.features.batch_size,
+            workers=threads,
+            description=configuration.describe(),
+            features_folder=features,
+            read_photo=read_photo,
+            plots=plots,
+        )
+        result = write_curation(job)
+        counts = result.statistics
+        typer.echo(f"{counts['kept']} images in {out}, of {counts['drawn']} drawn and {counts['images']} given")
+        typer.echo(f"{len(counts['clusters'])} clusters, {result.made} images judged now")
+        for label, count in (counts["labels"] | counts["without_label"]).items():
+            typer.echo(f"{label}: {count}")
+        used = counts["vision_language"]
+        typer.echo(
+            f"vision-language model: {used['calls']} calls, {used['prompt_tokens']} tokens asked, "
+            f"{used['completion_tokens']} answered"
+        )
+        failed = result.unreadable | result.failed
+        for path, reason in failed.items():
+            typer.echo(f"failed: {reason if path in reason else f'{path}: {reason}'}", err=True)
+        if result.stopped:
+            typer.echo(f"stopped: {result.stopped}; the same command goes on from here", err=True)
+        answer |= {"out": out, "images": counts["kept"], "made": result.made, "statistics": counts}
+        answer |= {"failed": {str(path): reason for path, reason in failed.items()}, "stopped": result.stopped or None}
+        if failed or result.stopped:
+            raise typer.Exit(1)
 
 
 def _sources(paths: list[Path]) -> dict[Path, str]:

@@ -1,9 +1,11 @@
 """`forgescope convert`: turn authors' checkpoints into ours."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from forgescope.cli.output import Json, json_output
 
 if TYPE_CHECKING:
     from forgescope.convert import ConversionReport
@@ -40,12 +42,18 @@ def fakereasoning(
         str | None,
         typer.Option(help="float32, bfloat16 or float16.", show_default="that of SRC"),
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Convert FakeReasoning, or a LLaVA-1.5 to train it from; every tensor is accounted for."""
+    """Convert FakeReasoning, or a LLaVA-1.5 to train it from; every tensor is accounted for.
+
+    Example: forgescope convert fakereasoning FakeReasoning --out ./fakereasoning
+    """
     from forgescope.convert_fakereasoning import convert_fakereasoning
 
-    report = convert_fakereasoning(source, out, clip, dino, base, tokenizer, new_fusion, dtype)
-    print_report(report, out)
+    with json_output(as_json) as answer:
+        report = convert_fakereasoning(source, out, clip, dino, base, tokenizer, new_fusion, dtype)
+        print_report(report, out)
+        answer |= answer_of(report, out)
 
 
 @app.command()
@@ -78,12 +86,27 @@ def legion(
         str | None,
         typer.Option(help="float32, bfloat16 or float16.", show_default="that of the language model"),
     ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Convert LEGION, or a GLaMM to train it from; every tensor is accounted for."""
+    """Convert LEGION, or a GLaMM to train it from; every tensor is accounted for.
+
+    Example: forgescope convert legion LEGION --clip clip-vit-large-patch14-336 --out ./legion
+    """
     from forgescope.convert_legion import convert_legion
 
-    report = convert_legion(source, out, clip, head, sam, base, lora_alpha, dtype)
-    print_report(report, out)
+    with json_output(as_json) as answer:
+        report = convert_legion(source, out, clip, head, sam, base, lora_alpha, dtype)
+        print_report(report, out)
+        answer |= answer_of(report, out)
+
+
+def answer_of(report: "ConversionReport", out: Path) -> dict[str, Any]:
+    """What programs are told: the lines of the table, and where every tensor is named."""
+    from forgescope.convert import REPORT_FILE
+
+    names = ("status", "source", "tensors", "why")
+    lines = [dict(zip(names, cells, strict=True)) | {"tensors": int(cells[2])} for cells in report.table()]
+    return {"out": out, "report": out / REPORT_FILE, "tensors": lines, "notes": report.notes}
 
 
 def print_report(report: "ConversionReport", out: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forgescope.cli import data_turns
+from forgescope.cli.output import Json, json_output, json_writer, print_json
 
 if TYPE_CHECKING:
     from forgescope.datasets_scripts.inspection_report import CorpusReport
@@ -29,15 +30,24 @@ def data() -> None:
 
 
 @app.command("list")
-def list_corpora() -> None:
-    """List every corpus with its configurations and what its folder holds."""
+def list_corpora(as_json: Json = False) -> None:
+    """List every corpus with its configurations and what its folder holds.
+
+    Example: forgescope data list
+    """
     from forgescope.datasets_scripts.load import CORPORA, corpus_builder_class
 
+    corpora = {}
     for name in CORPORA:
         builder = corpus_builder_class(name)
-        configs = ", ".join(config.name for config in builder.BUILDER_CONFIGS)
-        typer.echo(f"{name:<12} {builder.CARD.title} ({builder.CARD.licence})")
-        typer.echo(f"{'':<12} configs: {configs}\n{'':<12} DIR: {builder.EXPECTED}")
+        card, configs = builder.CARD, [config.name for config in builder.BUILDER_CONFIGS]
+        corpora[name] = {"title": card.title, "licence": card.licence, "homepage": card.homepage, "terms": card.terms}
+        corpora[name] |= {"configs": configs, "expected": builder.EXPECTED}
+        if not as_json:
+            typer.echo(f"{name:<12} {card.title} ({card.licence})")
+            typer.echo(f"{'':<12} configs: {', '.join(configs)}\n{'':<12} DIR: {builder.EXPECTED}")
+    if as_json:
+        print_json(corpora)
 
 
 @app.command("inspect")
@@ -50,22 +60,26 @@ def inspect(
     probe: Annotated[int, typer.Option(min=0, help="Masks whose pixel values are listed.")] = 100,
     decode: Annotated[bool, typer.Option(help="Decode every image to its end, to find broken ones.")] = True,
     out: Annotated[Path | None, typer.Option(help="Folder for report.json, contact_sheet.png and charts.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON; -: print it alone.")
+    ] = None,
     option: Annotated[list[str] | None, OPTION] = None,
 ) -> None:
     """Count rows, sizes, masks, equal and broken files, and compare with the paper.
 
     Exit status: 0 all files are usable, 1 some are not (they are named), 2 wrong usage.
+
+    Example: forgescope data inspect synthscars SynthScars.zip --limit 100 --out report
     """
     from forgescope.datasets_scripts.inspection import inspect_corpus
 
     options = _options(option)
-    report = inspect_corpus(name, directory, config, limit, probe, decode, split, **options)
-    _print_tables(report)
-    if json_file is not None:
-        json_file.write_text(report.to_json(), encoding="utf-8")
-    if out is not None:
-        _write_pictures(report, out, directory, config, options)
+    with json_writer(json_file) as write:
+        report = inspect_corpus(name, directory, config, limit, probe, decode, split, **options)
+        _print_tables(report)
+        write(report.to_json())
+        if out is not None:
+            _write_pictures(report, out, directory, config, options)
     if report.unusable:
         typer.echo(f"{report.unusable} files cannot be used", err=True)
         raise typer.Exit(1)
@@ -88,33 +102,39 @@ def export(
         bool, typer.Option("--i-have-rights", help="Upload although the licence does not clearly allow it.")
     ] = False,
     option: Annotated[list[str] | None, OPTION] = None,
+    as_json: Json = False,
 ) -> None:
     """Write Parquet shards and a dataset card that plain `datasets.load_dataset` reads.
 
     Exit status: 0 every row is in, 1 some files could not be used (they are named), 2 wrong usage.
+
+    Example: forgescope data export synthscars SynthScars.zip --out synthscars-parquet
     """
     from forgescope.datasets_scripts.export import export_corpus
 
     options = _options(option)
-    with _quiet_libraries():
-        export = export_corpus(
-            name,
-            directory,
-            out,
-            config,
-            num_proc,
-            push_to=push,
-            private=private or None,
-            have_rights=have_rights,
-            rows_per_group=rows_per_group,
-            overwrite=overwrite,
-            **options,
-        )
-    rows = ", ".join(f"{count:,} {split}" for split, count in export.rows.items())
-    typer.echo(f"{export.folder}: {rows or 'an equal export was there already'}")
-    if export.url:
-        typer.echo(export.url)
-    _name_unusable(export.notes)
+    with json_output(as_json) as answer:
+        with _quiet_libraries():
+            export = export_corpus(
+                name,
+                directory,
+                out,
+                config,
+                num_proc,
+                push_to=push,
+                private=private or None,
+                have_rights=have_rights,
+                rows_per_group=rows_per_group,
+                overwrite=overwrite,
+                **options,
+            )
+        rows = ", ".join(f"{count:,} {split}" for split, count in export.rows.items())
+        typer.echo(f"{export.folder}: {rows or 'an equal export was there already'}")
+        if export.url:
+            typer.echo(export.url)
+        answer |= {"folder": export.folder, "rows": dict(export.rows), "url": export.url}
+        answer["notes"] = export.notes.to_dict()
+        _name_unusable(export.notes)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forgescope.cli.output import Json, json_output
+
 if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
@@ -19,9 +21,15 @@ def turns(
     annotated: Annotated[
         Path | None, typer.Option(help="Folder that `forgescope annotate` made of the same pairs: outlines its masks.")
     ] = None,
-    single: Annotated[bool, typer.Option(help="Draw images that were edited once, too.")] = False,
+    single: Annotated[bool, typer.Option("--single", help="Draw images that were edited once, too.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Chain pairs whose original is the edited image of another, and draw each sequence turn by turn."""
+    """Chain pairs whose original is the edited image of another, and draw each sequence turn by turn.
+
+    Exit status: 0 all sequences are drawn, 1 some could not be (they are named), 2 wrong usage.
+
+    Example: forgescope data turns pairs.csv --out strips
+    """
     from forgescope.construction.edit_turns import draw_edit_sequence, edit_sequences
     from forgescope.construction.promptforge.pairs import read_pairs
 
@@ -30,18 +38,22 @@ def turns(
     if not chosen:
         raise ValueError(f"{pairs} has no image that was edited more than once: add --single to draw all")
     known = {} if annotated is None else _annotated_rows(annotated)
-    failed = 0
-    for sequence in chosen:
-        try:
-            masks = _masks(sequence, known)
-            draw_edit_sequence(sequence, out / f"{sequence.name}.png", _read, masks)
-        except (ValueError, OSError) as error:
-            failed += 1
-            typer.echo(f"skipped {sequence.name}: {error}", err=True)
-            continue
-        typer.echo(f"{out / sequence.name}.png  {len(sequence.turns)} turns")
-    if failed:
-        raise typer.Exit(1)
+    with json_output(as_json) as answer:
+        drawn: dict[str, int] = {}
+        failed: dict[str, str] = {}
+        for sequence in chosen:
+            file = out / f"{sequence.name}.png"
+            try:
+                draw_edit_sequence(sequence, file, _read, _masks(sequence, known))
+            except (ValueError, OSError) as error:
+                failed[sequence.name] = str(error)
+                typer.echo(f"skipped {sequence.name}: {error}", err=True)
+                continue
+            drawn[str(file)] = len(sequence.turns)
+            typer.echo(f"{file}  {len(sequence.turns)} turns")
+        answer |= {"turns": drawn, "failed": failed}
+        if failed:
+            raise typer.Exit(1)
 
 
 def _read(image: "Path | bytes") -> "Image":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from forgescope.cli import evaluate_options as options
+from forgescope.cli.output import STANDARD_OUTPUT, json_writer
 
 if TYPE_CHECKING:
     from forgescope.evaluation.edit_protocol import EditProtocol
@@ -61,7 +62,12 @@ def evaluate(
     calibrate: options.Calibrate = None,
     save: options.Save = False,
 ) -> None:
-    """Measure how well a checkpoint finds forged images and forged pixels, under a stated rule."""
+    """Measure how well a checkpoint finds forged images and forged pixels, under a stated rule.
+
+    Exit status: 0 all images were scored, 1 some were not (they are named), 2 wrong usage.
+
+    Example: forgescope evaluate iclnet-mini --data examples --preset iclnet --json rows.json
+    """
     from forgescope.analyze import Analyzer
     from forgescope.cli.evaluate_grounded import run_families, run_grounded
     from forgescope.cli.evaluate_reasoning import run_reasoning
@@ -77,84 +83,99 @@ def evaluate(
     from forgescope.evaluation_runs import evaluate_folder, evaluate_protocol
     from forgescope.protocol_data import draw_test_images
 
-    given = {
-        "reduction": reduction,
-        "average": average,
-        "authentic": authentic,
-        "polarity": polarity,
-        "threshold": threshold and _parse_threshold(threshold),
-        "border_ignore": border_ignore and _parse_border(border_ignore),
-        "metric_batch_size": metric_batch_size,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
-    settings: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size}
-    draws: dict[str, Any] = {"seed": seed, "resamples": resamples}
-    folders: dict[str, Any] = {"split": split, "real": real, "variant": variant, "bases": bases}
-    of_edits: dict[str, Any] = {"against": against, "fake_class": fake_class, "tolerance": tolerance}
-    of_answers: dict[str, Any] = {"answers": answers, "unparsed": unparsed, "embedder": embedder}
-    of_masks: dict[str, Any] = {
-        "targets": targets,
-        "matching": matching,
-        "rasterizer": rasterizer,
-        "cleaning": cleaning,
-        "longest_edge": longest_edge,
-    }
-    of_folders = {"by": by, "preset": preset, "calibrate": calibrate, "save": save or None, **changes}
-    table = None if protocol is None else find_protocol(protocol)
-    if isinstance(table, ReasoningProtocol | GroundedProtocol | FamilyProtocol):
-        keeping: dict[str, Any] = {"answers": answers, "json_file": json_file, "plot": plot, "per_class": per_class}
-        where = f"with {table.name}"
-        if isinstance(table, GroundedProtocol):
-            own = {name: of_folders.pop(name, None) for name in ("reduction", "authentic")} | of_masks
-            own |= {"split": folders.pop("split"), "embedder": embedder, "perturb": perturb}
-            _refuse({**folders, **of_edits, **of_folders, "unparsed": unparsed}, where)
-            run = run_grounded(table, data, model, settings, **own, **keeping, **draws)
-        elif isinstance(table, ReasoningProtocol):
-            _refuse({**folders, **of_edits, **of_folders, **of_masks, "perturb": perturb}, where)
-            own = {"unparsed": unparsed, "embedder": embedder}
-            run = run_reasoning(table, data, model, settings, **own, **keeping, **draws)
+    # answers are kept beside the rows, if these have a file
+    rows_file = None if json_file == STANDARD_OUTPUT else json_file
+    with json_writer(json_file) as write:
+        given = {
+            "reduction": reduction,
+            "average": average,
+            "authentic": authentic,
+            "polarity": polarity,
+            "threshold": threshold and _parse_threshold(threshold),
+            "border_ignore": border_ignore and _parse_border(border_ignore),
+            "metric_batch_size": metric_batch_size,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        settings: dict[str, Any] = {"device": device, "dtype": dtype, "batch_size": batch_size}
+        draws: dict[str, Any] = {"seed": seed, "resamples": resamples}
+        folders: dict[str, Any] = {"split": split, "real": real, "variant": variant, "bases": bases}
+        of_edits: dict[str, Any] = {"against": against, "fake_class": fake_class, "tolerance": tolerance}
+        of_answers: dict[str, Any] = {"answers": answers, "unparsed": unparsed, "embedder": embedder}
+        of_masks: dict[str, Any] = {
+            "targets": targets,
+            "matching": matching,
+            "rasterizer": rasterizer,
+            "cleaning": cleaning,
+            "longest_edge": longest_edge,
+        }
+        of_folders = {"by": by, "preset": preset, "calibrate": calibrate, "save": save or None, **changes}
+        table = None if protocol is None else find_protocol(protocol)
+        if isinstance(table, ReasoningProtocol | GroundedProtocol | FamilyProtocol):
+            keeping: dict[str, Any] = {
+                "answers": answers,
+                "json_file": rows_file,
+                "plot": plot,
+                "per_class": per_class,
+            }
+            where = f"with {table.name}"
+            if isinstance(table, GroundedProtocol):
+                own = {name: of_folders.pop(name, None) for name in ("reduction", "authentic")} | of_masks
+                own |= {"split": folders.pop("split"), "embedder": embedder, "perturb": perturb}
+                _refuse({**folders, **of_edits, **of_folders, "unparsed": unparsed}, where)
+                run = run_grounded(table, data, model, settings, **own, **keeping, **draws)
+            elif isinstance(table, ReasoningProtocol):
+                _refuse({**folders, **of_edits, **of_folders, **of_masks, "perturb": perturb}, where)
+                own = {"unparsed": unparsed, "embedder": embedder}
+                run = run_reasoning(table, data, model, settings, **own, **keeping, **draws)
+            else:
+                own = {"unparsed": unparsed, "embedder": embedder, "perturb": perturb}
+                _refuse({**folders, **of_edits, **of_folders, **of_masks, **own}, where)
+                run = run_families(table, data, model, settings, **keeping, **draws)
+            asked = f"answers: {answers}" if model is None else f"model: {model}"
+            chart = plot if isinstance(table, ReasoningProtocol) else None
+            show_and_write(run, [asked, f"data: {data}", *run.notes], write, markdown, chart, protocol, html)
+            return name_skipped(run.results)
+        if model is None:
+            raise ValueError(
+                "MODEL is missing: name a checkpoint; only the mmfr and legion protocols can do without, "
+                "with --answers"
+            )
+        if isinstance(table, EditProtocol):
+            _refuse({**of_folders, **of_answers, **of_masks}, f"with {table.name}")
+            folders |= {"corpus": data}
+            run = _run_edits(
+                table, model, folders, settings, per_class=per_class, perturb=perturb, **of_edits, **draws
+            )
+        elif isinstance(table, LocalizationProtocol):
+            _refuse(
+                {**folders, "split": None, **of_edits, **of_folders, **of_answers, **of_masks}, f"with {table.name}"
+            )
+            run = _run_localization(
+                table, model, data, settings, split=split, per_class=per_class, perturb=perturb, **draws
+            )
+        elif table is not None:
+            unused: dict[str, Any] = {"split": split, "variant": variant, "bases": bases, **of_edits, **of_answers}
+            _refuse({**unused, **of_folders, **of_masks}, f"with {table.name}")
+            perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
+            images = draw_test_images(table, data, real, per_class, seed)
+            run = evaluate_protocol(Analyzer(model, **settings), table, images, perturbations, **draws)
         else:
-            own = {"unparsed": unparsed, "embedder": embedder, "perturb": perturb}
-            _refuse({**folders, **of_edits, **of_folders, **of_masks, **own}, where)
-            run = run_families(table, data, model, settings, **keeping, **draws)
-        asked = f"answers: {answers}" if model is None else f"model: {model}"
-        chart = plot if isinstance(table, ReasoningProtocol) else None
-        show_and_write(run, [asked, f"data: {data}", *run.notes], json_file, markdown, chart, protocol, html)
-        return name_skipped(run.results)
-    if model is None:
-        raise ValueError(
-            "MODEL is missing: name a checkpoint; only the mmfr and legion protocols can do without, with --answers"
-        )
-    if isinstance(table, EditProtocol):
-        _refuse({**of_folders, **of_answers, **of_masks}, f"with {table.name}")
-        folders |= {"corpus": data}
-        run = _run_edits(table, model, folders, settings, per_class=per_class, perturb=perturb, **of_edits, **draws)
-    elif isinstance(table, LocalizationProtocol):
-        _refuse({**folders, "split": None, **of_edits, **of_folders, **of_answers, **of_masks}, f"with {table.name}")
-        run = _run_localization(
-            table, model, data, settings, split=split, per_class=per_class, perturb=perturb, **draws
-        )
-    elif table is not None:
-        unused: dict[str, Any] = {"split": split, "variant": variant, "bases": bases, **of_edits, **of_answers}
-        _refuse({**unused, **of_folders, **of_masks}, f"with {table.name}")
-        perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
-        images = draw_test_images(table, data, real, per_class, seed)
-        run = evaluate_protocol(Analyzer(model, **settings), table, images, perturbations, **draws)
-    else:
-        unused = {"real": real, "per_class": per_class, "variant": variant, "bases": bases}
-        unused |= {**of_edits, **of_answers, **of_masks}
-        _refuse(unused, "without --protocol")
-        name, rules = _choose_rules(preset, changes)
-        perturbations = parse_perturbations(perturb or UNPERTURBED)
-        _check_calibration(calibrate, save, [one.name for one in perturbations], model)
-        files = find_test_files(data, split, by or DEFAULT_GROUPS)
-        run = evaluate_folder(Analyzer(model, **settings), files, name, rules, perturbations, **draws)
-    # tables of pixels are shown and drawn as those of a folder are
-    shown_as = None if isinstance(table, LocalizationProtocol) else protocol
-    show_and_write(run, [f"model: {model}", f"data: {data}", *run.notes], json_file, markdown, plot, shown_as, html)
-    if calibrate is not None:
-        _calibrate(next(one for one in run.results if one.perturbation.name == UNPERTURBED), calibrate, model, save)
-    name_skipped(run.results)
+            unused = {"real": real, "per_class": per_class, "variant": variant, "bases": bases}
+            unused |= {**of_edits, **of_answers, **of_masks}
+            _refuse(unused, "without --protocol")
+            name, rules = _choose_rules(preset, changes)
+            perturbations = parse_perturbations(perturb or UNPERTURBED)
+            _check_calibration(calibrate, save, [one.name for one in perturbations], model)
+            files = find_test_files(data, split, by or DEFAULT_GROUPS)
+            run = evaluate_folder(Analyzer(model, **settings), files, name, rules, perturbations, **draws)
+        # tables of pixels are shown and drawn as those of a folder are
+        shown_as = None if isinstance(table, LocalizationProtocol) else protocol
+        show_and_write(run, [f"model: {model}", f"data: {data}", *run.notes], write, markdown, plot, shown_as, html)
+        if calibrate is not None:
+            _calibrate(
+                next(one for one in run.results if one.perturbation.name == UNPERTURBED), calibrate, model, save
+            )
+        name_skipped(run.results)
 
 
 def _run_edits(

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from forgescope.cli.protocols import complete_protocol
+
 Data = Annotated[
     Path,
     typer.Option(
@@ -15,7 +17,11 @@ Model = Annotated[
     str | None, typer.Argument(help="iclnet-mini, a checkpoint folder or a Hub id; none with --answers.")
 ]
 Protocol = Annotated[
-    str | None, typer.Option(help="A table of a paper, such as diffseg-semantic (forgescope protocols lists them).")
+    str | None,
+    typer.Option(
+        help="A table of a paper, such as diffseg-semantic (forgescope protocols lists them).",
+        autocompletion=complete_protocol,
+    ),
 ]
 Real = Annotated[Path | None, typer.Option(help="With --protocol: photographs, where its data are fake images only.")]
 PerClass = Annotated[
@@ -83,7 +89,9 @@ BatchSize = Annotated[int | None, typer.Option(help="Images in one forward pass.
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")]
 Dtype = Annotated[str, typer.Option(help="float32 or bfloat16; default: float32.")]
 Resamples = Annotated[int, typer.Option(min=0, help="Bootstrap draws of the intervals; 0: none.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows as JSON.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the rows as JSON; -: print them alone.")
+]
 Markdown = Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")]
 Html = Annotated[
     Path | None,
@@ -98,4 +106,4 @@ Plot = Annotated[
 Calibrate = Annotated[
     float | None, typer.Option(metavar="RATE", help="Choose thresholds for this share of false alarms.")
 ]
-Save = Annotated[bool, typer.Option(help="With --calibrate: write the thresholds into the checkpoint.")]
+Save = Annotated[bool, typer.Option("--save", help="With --calibrate: write the thresholds into the checkpoint.")]

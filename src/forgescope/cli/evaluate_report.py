@@ -1,5 +1,6 @@
 """What `forgescope evaluate` shows and writes of a run."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ PIPED_WIDTH = 160
 def show_and_write(
     run: "EvaluationRun",
     notes: list[str],
-    json_file: Path | None,
+    write_rows: Callable[[str], None],
     markdown: Path | None,
     plot: Path | None,
     protocol: str | None,
@@ -31,7 +32,7 @@ def show_and_write(
     Args:
         run: the run.
         notes: sentences on it.
-        json_file: for the rows.
+        write_rows: takes the rows as JSON.
         markdown: for the tables.
         plot: for the chart.
         protocol: name of the paper's table; None: a folder was measured.
@@ -58,8 +59,7 @@ def show_and_write(
             table.add_row(*cells)
         console.print(f"\n{content.title}", highlight=False, markup=False)
         console.print(table)
-    if json_file:
-        write_text(json_file, to_json(run.rows))
+    write_rows(to_json(run.rows))
     if markdown:
         write_text(markdown, to_markdown(run.rows, notes, run.tables and [*run.tables, *matrices]))
     if plot:

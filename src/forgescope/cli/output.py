@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -15,6 +16,8 @@ Json: TypeAlias = Annotated[
 ]
 # Name of a file that stands for standard output.
 STANDARD_OUTPUT = Path("-")
+# Of several processes, as torchrun numbers them, the first alone prints.
+FIRST_PROCESS = "0"
 
 
 @contextmanager
@@ -33,14 +36,16 @@ def json_output(wanted: bool) -> Iterator[dict[str, Any]]:
         yield answer
         return
     stdout = sys.stdout
+    first = os.environ.get("RANK", FIRST_PROCESS) == FIRST_PROCESS
     try:
         with redirect_stdout(sys.stderr):
             yield answer
     except typer.Exit:
-        if answer:
+        if answer and first:
             print_json(answer, stdout)
         raise
-    print_json(answer, stdout)
+    if first:
+        print_json(answer, stdout)
 
 
 @contextmanager

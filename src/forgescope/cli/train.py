@@ -5,7 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
+from forgescope.cli.output import Json, json_output
+from forgescope.cli.renamed import RenamedOptions
+
 app = typer.Typer(help="Train a model from a recipe.", no_args_is_help=True)
+
+OUT = typer.Option(help="Folder for checkpoints and the final model.")
+RESUME = typer.Option("--resume", help="Go on from the last checkpoint in the folder of --out.")
 
 
 @app.callback()
@@ -13,10 +19,10 @@ def _train() -> None:
     """Train a model from a recipe."""
 
 
-@app.command("iclnet")
+@app.command("iclnet", cls=RenamedOptions)
 def iclnet(
-    data: Annotated[str, typer.Option(help="Folder with metadata.jsonl, images and masks.")],
-    output: Annotated[str, typer.Option(help="Folder for checkpoints and the final model.")] = "runs/iclnet",
+    data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl, images and masks.")],
+    out: Annotated[Path, OUT] = Path("runs/iclnet"),
     recipe: Annotated[str, typer.Option(help="Packaged recipe or YAML file.")] = "iclnet",
     base: Annotated[
         str | None, typer.Option(help="Start from this: a SegFormer (nvidia/mit-b4), or an ICL-Net (iclnet-mini).")
@@ -24,25 +30,29 @@ def iclnet(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="section.key=value, e.g. training.max_steps=100; repeatable.")
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the output folder.")] = False,
+    resume: Annotated[bool, RESUME] = False,
+    as_json: Json = False,
 ) -> None:
     """Train ICL-Net and save the best checkpoint with its image processor.
 
     Several processes: torchrun --nproc_per_node 2 -m forgescope train iclnet --data DIR
+
+    Example: forgescope train iclnet --data forged --recipe iclnet-mini --base iclnet-mini
     """
     from forgescope.hub import resolve_checkpoint
     from forgescope.trainers.train_iclnet import iclnet_recipe, train
 
-    if base is not None:
-        base = resolve_checkpoint(base, model_types=("iclnet", "segformer"))
-    metrics = train(data, iclnet_recipe(recipe, override or ()), output, base=base, resume=resume)
-    _report(output, metrics, "pooled pixels, forged class")
+    with json_output(as_json) as answer:
+        if base is not None:
+            base = resolve_checkpoint(base, model_types=("iclnet", "segformer"))
+        metrics = train(str(data), iclnet_recipe(recipe, override or ()), str(out), base=base, resume=resume)
+        answer |= _report(out, metrics, "pooled pixels, forged class")
 
 
-@app.command("gamma")
+@app.command("gamma", cls=RenamedOptions)
 def gamma(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl, images and both masks, or a corpus.")],
-    output: Annotated[str, typer.Option(help="Folder for checkpoints and the final model.")] = "runs/gamma",
+    out: Annotated[Path, OUT] = Path("runs/gamma"),
     recipe: Annotated[str, typer.Option(help="Packaged recipe (gamma, gamma-mini) or YAML file.")] = "gamma",
     base: Annotated[
         str | None, typer.Option(help="Start from this: a SegFormer (nvidia/mit-b2), or a GAMMA checkpoint.")
@@ -54,28 +64,34 @@ def gamma(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="section.key=value, e.g. data.crop_size=256; repeatable.")
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the output folder.")] = False,
+    resume: Annotated[bool, RESUME] = False,
+    as_json: Json = False,
 ) -> None:
     """Train GAMMA and save the best checkpoint with its image processor.
 
     Several processes: torchrun --nproc_per_node 2 -m forgescope train gamma --data DIR
+
+    Example: forgescope train gamma --data forged --base nvidia/mit-b2
     """
     from forgescope.datasets_scripts.load import load_corpus
     from forgescope.hub import resolve_checkpoint
     from forgescope.trainers.train_gamma import gamma_recipe, train
     from forgescope.trainers.training_run import load_splits
 
-    run = gamma_recipe(recipe, override or (), ablation)
-    if base is not None:
-        base = resolve_checkpoint(base, model_types=("gamma", "segformer"))
-    if corpus is None:
-        splits = load_splits(data)
-    else:
-        splits = {split: load_corpus(corpus, data, split=split) for split in ("train", "validation")}
-    _report(output, train(splits, run, output, base=base, resume=resume), "masks: pooled pixels, forged class")
+    with json_output(as_json) as answer:
+        run = gamma_recipe(recipe, override or (), ablation)
+        if base is not None:
+            base = resolve_checkpoint(base, model_types=("gamma", "segformer"))
+        if corpus is None:
+            splits = load_splits(data)
+        else:
+            splits = {split: load_corpus(corpus, data, split=split) for split in ("train", "validation")}
+        answer |= _report(
+            out, train(splits, run, str(out), base=base, resume=resume), "masks: pooled pixels, forged class"
+        )
 
 
-@app.command("diffseg")
+@app.command("diffseg", cls=RenamedOptions)
 def diffseg(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl, images and masks, or a corpus.")],
     architecture: Annotated[
@@ -87,7 +103,7 @@ def diffseg(
     negatives: Annotated[
         Path | None, typer.Option(help="Folder of untouched photographs; the recipe says how many are added.")
     ] = None,
-    output: Annotated[str, typer.Option(help="Folder for checkpoints and the final model.")] = "runs/diffseg",
+    out: Annotated[Path, OUT] = Path("runs/diffseg"),
     recipe: Annotated[
         str, typer.Option(help="diffseg or diffseg-mini, each with one recipe an architecture; or one recipe or file.")
     ] = "diffseg",
@@ -105,11 +121,14 @@ def diffseg(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="section.key=value, e.g. data.negatives=0; repeatable.")
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the output folder.")] = False,
+    resume: Annotated[bool, RESUME] = False,
+    as_json: Json = False,
 ) -> None:
     """Train a baseline of DiffSeg30k and save the best checkpoint with its image processor.
 
     Several processes: torchrun --nproc_per_node 2 -m forgescope train diffseg --data DIR
+
+    Example: forgescope train diffseg --data DiffSeg30k --corpus diffseg30k --base nvidia/mit-b2
     """
     from forgescope.construction.image_folder import find_photos
     from forgescope.datasets_scripts.load import load_corpus
@@ -117,24 +136,25 @@ def diffseg(
     from forgescope.trainers.train_diffseg import diffseg_recipe, model_config, names_timm_model, train
     from forgescope.trainers.training_run import load_splits
 
-    run = diffseg_recipe(recipe, override or (), ablation, architecture, task)
-    if base is not None and not names_timm_model(base, run.model.get("architecture", "segformer")):
-        base = resolve_checkpoint(base, model_types=("diffseg", "segformer"))
-    editors = tuple(model_config(run, base).id2editor)
-    photographs = [] if negatives is None else find_photos([negatives])
-    if corpus is None:
-        splits = load_splits(data)
-    else:
-        options: dict[str, Any] = {"id2editor": editors} if corpus == "diffseg30k" else {}
-        splits = {split: load_corpus(corpus, data, split=split, **options) for split in ("train", "validation")}
-    metrics = train(splits, run, output, base=base, resume=resume, photographs=photographs)
-    _report(output, metrics, "pooled pixels, mean IoU of the editors")
+    with json_output(as_json) as answer:
+        run = diffseg_recipe(recipe, override or (), ablation, architecture, task)
+        if base is not None and not names_timm_model(base, run.model.get("architecture", "segformer")):
+            base = resolve_checkpoint(base, model_types=("diffseg", "segformer"))
+        editors = tuple(model_config(run, base).id2editor)
+        photographs = [] if negatives is None else find_photos([negatives])
+        if corpus is None:
+            splits = load_splits(data)
+        else:
+            options: dict[str, Any] = {"id2editor": editors} if corpus == "diffseg30k" else {}
+            splits = {split: load_corpus(corpus, data, split=split, **options) for split in ("train", "validation")}
+        metrics = train(splits, run, str(out), base=base, resume=resume, photographs=photographs)
+        answer |= _report(out, metrics, "pooled pixels, mean IoU of the editors")
 
 
-@app.command("fakereasoning")
+@app.command("fakereasoning", cls=RenamedOptions)
 def fakereasoning(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl (file_name, answer, label), or a corpus.")],
-    output: Annotated[str, typer.Option(help="Folder for checkpoints and the final model.")] = "runs/fakereasoning",
+    out: Annotated[Path, OUT] = Path("runs/fakereasoning"),
     recipe: Annotated[
         str, typer.Option(help="fakereasoning (the paper), fakereasoning-published, fakereasoning-mini, or YAML file.")
     ] = "fakereasoning",
@@ -149,29 +169,33 @@ def fakereasoning(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="section.key=value, e.g. tuning.save=merged; repeatable.")
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the output folder.")] = False,
+    resume: Annotated[bool, RESUME] = False,
+    as_json: Json = False,
 ) -> None:
     """Train FakeReasoning and save its adapters, or the whole model, with the processor.
 
     Several processes: torchrun --nproc_per_node 2 -m forgescope train fakereasoning --data DIR
+
+    Example: forgescope train fakereasoning --data MMFR --corpus mmfr --base llava-hf/llava-1.5-13b-hf
     """
     from forgescope.datasets_scripts.load import load_corpus
     from forgescope.hub import resolve_checkpoint
     from forgescope.trainers.answer_folder import load_answer_folder
     from forgescope.trainers.train_fakereasoning import fakereasoning_recipe, train
 
-    run = fakereasoning_recipe(recipe, override or (), ablation)
-    if base is not None:
-        base = resolve_checkpoint(base, model_types=("fakereasoning", "llava"))
-    splits: Any = load_answer_folder(data) if corpus is None else load_corpus(corpus, data)
-    metrics = train(splits, run, output, base=base, resume=resume)
-    _report(output, metrics, "verdicts on given answers")
+    with json_output(as_json) as answer:
+        run = fakereasoning_recipe(recipe, override or (), ablation)
+        if base is not None:
+            base = resolve_checkpoint(base, model_types=("fakereasoning", "llava"))
+        splits: Any = load_answer_folder(data) if corpus is None else load_corpus(corpus, data)
+        metrics = train(splits, run, str(out), base=base, resume=resume)
+        answer |= _report(out, metrics, "verdicts on given answers")
 
 
-@app.command("legion")
+@app.command("legion", cls=RenamedOptions)
 def legion(
     data: Annotated[Path, typer.Option(help="SynthScars: its archive, its folder, or a folder in its layout.")],
-    output: Annotated[str, typer.Option(help="Folder for checkpoints and the final model.")] = "runs/legion",
+    out: Annotated[Path, OUT] = Path("runs/legion"),
     recipe: Annotated[
         str, typer.Option(help="legion (the paper), legion-published, legion-mini, or YAML file.")
     ] = "legion",
@@ -185,60 +209,68 @@ def legion(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="section.key=value, e.g. tuning.save=merged; repeatable.")
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the output folder.")] = False,
+    resume: Annotated[bool, RESUME] = False,
+    as_json: Json = False,
 ) -> None:
     """Train LEGION to explain and outline (stage 1), and save its adapters, or the whole model, with the processor.
 
     Several processes: torchrun --nproc_per_node 2 -m forgescope train legion --data DIR
+
+    Example: forgescope train legion --data SynthScars.zip --base ./glamm
     """
     from forgescope.datasets_scripts.load import load_corpus
     from forgescope.hub import resolve_checkpoint
     from forgescope.trainers.train_legion import legion_recipe, train
 
-    run = legion_recipe(recipe, override or ())
-    if base is not None:
-        base = resolve_checkpoint(base, model_types=("legion",))
-    # the test split stays unseen: rows of train are held out
-    train_rows: Any = load_corpus("synthscars", data, config="grounded", split="train", rasterizer=rasterizer)
-    metrics = train({"train": train_rows}, run, output, base=base, resume=resume)
-    _report(output, metrics, "masks on given texts, means over images")
+    with json_output(as_json) as answer:
+        run = legion_recipe(recipe, override or ())
+        if base is not None:
+            base = resolve_checkpoint(base, model_types=("legion",))
+        # the test split stays unseen: rows of train are held out
+        train_rows: Any = load_corpus("synthscars", data, config="grounded", split="train", rasterizer=rasterizer)
+        metrics = train({"train": train_rows}, run, str(out), base=base, resume=resume)
+        answer |= _report(out, metrics, "masks on given texts, means over images")
 
 
-@app.command("legion-detection")
+@app.command("legion-detection", cls=RenamedOptions)
 def legion_detection(
     data: Annotated[Path, typer.Option(help="The corpus that --corpus names.")],
     base: Annotated[str, typer.Option(help="LEGION checkpoint whose detection head is trained.")],
     corpus: Annotated[
         str, typer.Option(help="progan_train (the paper), or another corpus of labelled images, such as genimage.")
     ] = "progan_train",
-    output: Annotated[str, typer.Option(help="Folder for checkpoints and the final model.")] = "runs/legion-detection",
+    out: Annotated[Path, OUT] = Path("runs/legion-detection"),
     recipe: Annotated[str, typer.Option(help="Packaged recipe or YAML file.")] = "legion-detection",
     cache: Annotated[
-        Path | None, typer.Option(help="Folder of class tokens, which runs may share.", show_default="in --output")
+        Path | None, typer.Option(help="Folder of class tokens, which runs may share.", show_default="in --out")
     ] = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", help="section.key=value, e.g. data.batch_size=256; repeatable.")
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the output folder.")] = False,
+    resume: Annotated[bool, RESUME] = False,
+    as_json: Json = False,
 ) -> None:
     """Train LEGION's detection head (stage 2) on CLIP's class tokens, and save the whole model with it.
 
     Several processes: torchrun --nproc_per_node 2 -m forgescope train legion-detection --data DIR --base DIR
+
+    Example: forgescope train legion-detection --data CNNDetection --base runs/legion
     """
     from forgescope.datasets_scripts.load import load_corpus
     from forgescope.hub import resolve_checkpoint
     from forgescope.trainers.train_legion_detection import detection_recipe, train
 
-    run = detection_recipe(recipe, override or ())
-    base = resolve_checkpoint(base, model_types=("legion",))
-    name, config = ("cnnspot", corpus) if corpus == "progan_train" else (corpus, None)
-    splits: Any = load_corpus(name, data, config=config)
-    _report(output, train(splits, run, output, base, resume=resume, cache=cache), "verdicts at 0.5")
+    with json_output(as_json) as answer:
+        run = detection_recipe(recipe, override or ())
+        base = resolve_checkpoint(base, model_types=("legion",))
+        name, config = ("cnnspot", corpus) if corpus == "progan_train" else (corpus, None)
+        splits: Any = load_corpus(name, data, config=config)
+        answer |= _report(out, train(splits, run, str(out), base, resume=resume, cache=cache), "verdicts at 0.5")
 
 
-def _report(output: str, metrics: dict[str, float], rule: str) -> None:
-    """Print where a run is and how its model does on the validation images."""
-    summary = ", ".join(
-        f"{name[5:]} {value:.4f}" for name, value in sorted(metrics.items()) if name.startswith("eval_")
-    )
-    typer.echo(f"saved {output}\nvalidation ({rule}): {summary}")
+def _report(out: Path, metrics: dict[str, float], rule: str) -> dict[str, Any]:
+    """Print where a run is and how its model does on the validation images; the same for programs."""
+    values = {name[5:]: value for name, value in sorted(metrics.items()) if name.startswith("eval_")}
+    summary = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+    typer.echo(f"saved {out}\nvalidation ({rule}): {summary}")
+    return {"out": out, "validation": values, "rule": rule}
