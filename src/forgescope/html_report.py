@@ -124,7 +124,7 @@ def _filters(rows: list[Row]) -> str:
 def _entry(row: Row, results: ResultsFolder) -> dict[str, Any]:
     """What the script reads of a row."""
     small = None if row["error"] is not None else thumbnail(row)
-    provenance = row.get("provenance")
+    provenance, views = row.get("provenance"), row.get("views", ())
     files = {"Photograph": row["path"]} | {name: row.get(kind) for kind, name in LAYERS.items()}
     return {
         "path": row["path"],
@@ -138,6 +138,7 @@ def _entry(row: Row, results: ResultsFolder) -> dict[str, Any]:
         "editors": _editors(row, results),
         "regions": [_region(region) for region in row.get("regions", ())],
         "explanation": row.get("explanation"),
+        "views": [{key: view[key] for key in ("model", "verdict", "score", "forged_fraction")} for view in views],
         "origin": (provenance or {}).get("summary") or None,
         "provenance": provenance_cell(provenance) if provenance else None,
         "notes": list(row.get("notes", ())),

@@ -39,6 +39,7 @@ def make_row(folder, number, score):
         "regions": [region | {"number": 1, "phrase": "left <hand>", "explanation": "Six fingers."}],
         "explanation": "It is <b>fake</b>.\nLook at the hand.",
         "notes": ["Examined whole."],
+        "views": [{"model": "<i>one</i>", "verdict": "forged", "score": 0.75, "forged_fraction": 0.5}],
         "thresholds": {"authentic": 0.4, "forged": 0.6},
         "error": None,
         **pictures,
@@ -101,6 +102,12 @@ def test_texts_of_files_are_no_markup(opened):
     opened.get_by_role("button", name=f"Open {opened.url[7:-11]}c ").click()
     assert "left <hand>" in opened.locator(".regions").inner_text()
     assert "It is <b>fake</b>." in opened.locator("#facts").inner_text()
+    assert opened.locator("#facts table").first.locator("td").all_inner_texts() == [
+        "<i>one</i>",
+        "forged",
+        "0.750",
+        "50.00%",
+    ]
     assert opened.locator("img[src=x]").count() == 0
 
 

@@ -66,7 +66,7 @@ function editorsCell(row) {
 function regionsCell(row) {
   if (row.verdict === 'failed') return make('td');
   const phrases = row.regions.map((region) => region.phrase).filter(Boolean).join(', ');
-  return make('td', { className: phrases ? '' : 'number' }, String(row.regions.length), phrases && `: ${phrases}`);
+  return make('td', { className: phrases ? 'phrases' : 'number' }, String(row.regions.length), phrases && `: ${phrases}`);
 }
 
 function explanationCell(row) {
@@ -226,6 +226,7 @@ function facts(row) {
     ['Editors', row.editors.map(([name, , share]) => `${name} ${share}`).join(', ')],
     ['Size', `${row.width} × ${row.height}`],
   ].filter(([, text]) => text).flatMap(([name, text]) => [make('dt', {}, name), make('dd', {}, text)])));
+  if (row.views.length) parts.push(make('h3', {}, 'Checkpoints'), viewTable(row));
   if (row.explanation) parts.push(fold('Explanation', ...paragraphs(row.explanation)));
   if (row.regions.length) parts.push(make('h3', {}, 'Regions'), regionTable(row));
   if (row.origin) {
@@ -248,6 +249,17 @@ function scale(row) {
 }
 
 const fold = (title, ...children) => make('details', { open: true }, make('summary', {}, make('b', {}, title)), ...children);
+
+function grid(className, titles, lines) {
+  const heads = make('tr', {}, ...titles.map((title) => make('th', { className: title.toLowerCase() }, title)));
+  return make('table', { className }, make('thead', {}, heads), make('tbody', {}, ...lines));
+}
+
+function viewTable(row) {
+  return grid('small', ['Model', 'Verdict', 'Score', 'Forged share'], row.views.map((view) => make('tr', {},
+    make('td', {}, view.model), make('td', {}, badge(view)), make('td', {}, view.score.toFixed(3)),
+    make('td', {}, percent(view.forged_fraction)))));
+}
 
 function artifact(region) {
   return make('div', {}, make('b', {}, region.phrase), make('div', {}, region.explanation ?? ''));
@@ -272,8 +284,7 @@ function regionTable(row) {
     for (const event of ['mouseleave', 'blur']) line.addEventListener(event, () => mark(false));
     return line;
   });
-  const heads = make('tr', {}, ...cells.map(([title]) => make('th', { className: title.toLowerCase() }, title)));
-  return make('table', { className: 'regions' }, make('thead', {}, heads), make('tbody', {}, ...lines));
+  return grid('small regions', cells.map(([title]) => title), lines);
 }
 
 // ---- start
