@@ -95,3 +95,25 @@ def test_evaluate_prints_its_rows(run, examples):
     )
     assert "model: iclnet-mini" in err
     assert "counts pooled" in err
+
+
+def test_detect_prints_a_line_an_image_also_of_those_already_examined(examples, tmp_path, monkeypatch, capfd):
+    (tmp_path / "broken.jpg").write_text("no image")
+    photo = next((examples / "images").iterdir())
+    words = ["detect", str(photo), str(tmp_path / "broken.jpg"), "--out", str(tmp_path / "out"), "--json"]
+    monkeypatch.setattr(sys, "argv", ["forgescope", *words])
+    for sentence in ("2 examined: ", "1 already examined"):
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capfd.readouterr()
+        rows = [json.loads(line) for line in out.splitlines()]
+        assert stopped.value.code == 1
+        assert {Path(row["path"]).name: row["error"] is None for row in rows} == {
+            photo.name: True,
+            "broken.jpg": False,
+        }
+        assert sentence in err
+        assert "report: " in err
+    kept = [json.loads(line) for line in (tmp_path / "out" / "report.jsonl").read_text().splitlines()]
+    assert [row["path"] for row in rows] == [row["path"] for row in kept]
+    assert rows == kept

@@ -18,7 +18,9 @@ def demo(
         str | None, typer.Option(help="Address to listen at; default: this computer alone, 0.0.0.0: every network.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Default: the first free one from 7860.")] = None,
-    share: Annotated[bool, typer.Option(help="Ask Gradio's servers for a public address for a while.")] = False,
+    share: Annotated[
+        bool, typer.Option("--share", help="Ask Gradio's servers for a public address for a while.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
     examples: Annotated[
         Path | None, typer.Option(help=f"Folder of images that the page offers; default: {EXAMPLES}, if it is there.")

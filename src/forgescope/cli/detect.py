@@ -3,11 +3,14 @@
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from forgescope.cli.output import JsonLines, json_lines
 
 if TYPE_CHECKING:
     from forgescope.analyze import Analyzer
@@ -67,12 +70,17 @@ def detect(
     explanations: Annotated[
         bool, typer.Option(help="Of LEGION: outline and explain artifacts; without, its verdict alone, much faster.")
     ] = True,
-    overwrite: Annotated[bool, typer.Option(help="Examine files again that the report already has.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Examine files again that the report already has.")
+    ] = False,
     max_pixels: Annotated[int | None, typer.Option(min=1, help="Refuse larger images, width x height.")] = None,
+    as_json: JsonLines = False,
 ) -> None:
     """Examine photographs: verdict, score, forged share, mask and overlay of each.
 
     Exit status: 0 all examined, 1 some failed (they are named), 2 wrong usage.
+
+    Example: forgescope detect photos --format html --out report
     """
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
@@ -101,16 +109,22 @@ def detect(
     alone = {} if explanations else {"explanations": False}
     results = ResultsFolder(out, _settings(analyzer) | alone, overwrite)
     waiting = [image for image in images if not results.done(image)]
-    if len(waiting) < len(images):
-        typer.echo(f"{len(images) - len(waiting)} already examined (--overwrite examines them again)")
-    try:
-        rows = _run(analyzer, results, waiting, overlay)
-        page = _write_presentation(results, report_format)
-    except OSError as error:
-        typer.echo(f"error: cannot write {error.filename or results.folder}: {error.strerror or error}", err=True)
-        typer.echo(f"{len(results.rows)} rows are kept in {results.journal}; run again to go on from there", err=True)
-        raise typer.Exit(1) from error
-    _summarize(results, rows, page)
+    with json_lines(as_json) as print_row:
+        if len(waiting) < len(images):
+            typer.echo(f"{len(images) - len(waiting)} already examined (--overwrite examines them again)")
+        for image in images:
+            if results.done(image):
+                print_row(results.rows[os.path.abspath(image)])
+        try:
+            rows = _run(analyzer, results, waiting, overlay, print_row)
+            page = _write_presentation(results, report_format)
+        except OSError as error:
+            place = error.filename or results.folder
+            typer.echo(f"error: cannot write {place}: {error.strerror or error}", err=True)
+            kept = f"{len(results.rows)} rows are kept in {results.journal}"
+            typer.echo(f"{kept}; run again to go on from there", err=True)
+            raise typer.Exit(1) from error
+        _summarize(results, rows, page)
 
 
 def _settings(analyzer: "Analyzer | Ensemble") -> dict[str, Any]:
@@ -132,7 +146,11 @@ def _settings(analyzer: "Analyzer | Ensemble") -> dict[str, Any]:
 
 
 def _run(
-    analyzer: "Analyzer | Ensemble", results: "ResultsFolder", images: list[str], overlay: bool
+    analyzer: "Analyzer | Ensemble",
+    results: "ResultsFolder",
+    images: list[str],
+    overlay: bool,
+    print_row: Callable[[dict[str, Any]], None],
 ) -> list[dict[str, Any]]:
     from tqdm.auto import tqdm
 
@@ -146,6 +164,7 @@ def _run(
             rows.append(results.add_failure(path, result.error))
         else:
             rows.append(results.add(result, overlay))
+        print_row(rows[-1])
     return rows
 
 

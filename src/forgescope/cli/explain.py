@@ -1,6 +1,6 @@
 """`forgescope explain`: verdict on photographs and the reasons for it, in words, and outlined by a model that does."""
 
-import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .detect import MOST_LISTED, Precision
+from .output import JsonLines, json_lines
 
 if TYPE_CHECKING:
     from forgescope.explain import AnyExplanation, Explainer
@@ -52,13 +53,16 @@ def explain(
         typer.Option("--stream/--no-stream", help="Print while it is generated; default: one image and a terminal."),
     ] = None,
     output_format: Annotated[
-        OutputFormat, typer.Option("--format", help="Print text, or one JSON object an image.")
+        OutputFormat, typer.Option("--format", help="Print text, or one JSON object an image, as --json does.")
     ] = OutputFormat.TEXT,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
     dtype: Annotated[Precision, typer.Option(help="auto is as the checkpoint was saved.")] = Precision.AUTO,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images that are answered together.")] = None,
     recursive: Annotated[bool, typer.Option(help="Descend into folders of folders.")] = True,
-    overwrite: Annotated[bool, typer.Option(help="Explain images again that --out already has.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Explain images again that --out already has.")
+    ] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Explain photographs: verdict, probability to be fake, and the model's reasons or artifacts.
 
@@ -66,13 +70,15 @@ def explain(
     are outlined there too, and `forgescope refine` takes each image's artifacts.json.
 
     Exit status: 0 all explained, 1 some failed (they are named), 2 wrong usage.
+
+    Example: forgescope explain photo.jpg --model ./legion --out explained
     """
     from forgescope.discovery import find_images
 
     images = find_images(paths, recursive, leave_out=out)
     if not images:
         raise ValueError(f"no image found in {', '.join(paths)}: expected image files, folders or patterns")
-    text = output_format is OutputFormat.TEXT
+    text = output_format is OutputFormat.TEXT and not as_json
     if stream and (len(images) > 1 or not text):
         raise ValueError("--stream shows one image as text: name one image, or leave it out")
     explainer = _load(
@@ -92,7 +98,12 @@ def explain(
     if len(waiting) < len(images):
         typer.echo(f"{len(images) - len(waiting)} already explained (--overwrite explains them again)", err=True)
     streamed = stream if stream is not None else text and len(images) == 1 and sys.stdout.isatty()
-    rows = _run(explainer, journal, waiting, text, streamed, in_full=journal is None or len(images) == 1)
+    with json_lines(not text) as print_json_row:
+        for image in images if journal is not None else ():
+            if journal.done(image):
+                print_json_row(journal.rows[os.path.abspath(image)])
+        in_full = text and (journal is None or len(images) == 1)
+        rows = _run(explainer, journal, waiting, streamed, in_full, print_json_row)
     _summarize(rows, journal, listed=text and journal is not None and len(images) > 1)
 
 
@@ -116,9 +127,9 @@ def _run(
     explainer: "Explainer",
     journal: "Journal | None",
     images: list[str],
-    text: bool,
     streamed: bool,
     in_full: bool,
+    print_json_row: Callable[[dict[str, Any]], None],
 ) -> list[dict[str, Any]]:
     """Explain images, print and keep each; returns their rows."""
     from rich.console import Console
@@ -131,7 +142,7 @@ def _run(
     write = PhrasePrinter(console) if explainer.outlines else stage_printer(console)
     streamer = explainer.stream(write) if streamed else None
     # a bar between texts would tear them apart
-    bar = tqdm(total=len(images), unit="image", disable=True if in_full or not text else None)
+    bar = tqdm(total=len(images), unit="image", disable=True if in_full else None)
     rows = []
     with bar:
         for path, result in zip(images, explainer.results(images, streamer), strict=True):
@@ -141,9 +152,8 @@ def _run(
                 make = partial(_row, result, journal)
             rows.append(make() if journal is None else _keep(journal, make))
             bar.update()
-            if not text:
-                typer.echo(json.dumps(rows[-1]))
-            elif in_full and rows[-1]["error"] is None:
+            print_json_row(rows[-1])
+            if in_full and rows[-1]["error"] is None:
                 print_row(console, rows[-1], streamed, with_path=len(images) > 1)
     return rows
 

@@ -14,6 +14,9 @@ import typer
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object; everything else goes to standard error.")
 ]
+JsonLines: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object an image; everything else goes to standard error.")
+]
 # Name of a file that stands for standard output.
 STANDARD_OUTPUT = Path("-")
 # Of several processes, as torchrun numbers them, the first alone prints.
@@ -49,6 +52,24 @@ def json_output(wanted: bool) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
+def json_lines(wanted: bool) -> Iterator[Callable[[Any], None]]:
+    """Print what a verb finds as JSON lines, each as soon as it is known.
+
+    Args:
+        wanted: whether they are asked for; else nothing changes.
+
+    Yields:
+        Function that prints a value; it does nothing where they are not wanted.
+    """
+    if not wanted:
+        yield lambda value: None
+        return
+    stdout = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield lambda value: print_json(value, stdout)
+
+
+@contextmanager
 def json_writer(file: Path | None) -> Iterator[Callable[[str], None]]:
     """Write the JSON of a verb that has a file for it.
 
@@ -72,7 +93,7 @@ def print_json(value: Any, file: Any = None) -> None:
 
 
 def print_text(text: str, file: Any = None) -> None:
-    """Print a text and see that it is out."""
+    """Print a text, and see that it is out."""
     typer.echo(text.removesuffix("\n"), file=file)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from forgescope.cli.output import Json, json_output
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -83,24 +85,28 @@ def refine(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
     offload: Annotated[bool, typer.Option("--offload", help="Keep idle parts of the pipeline off the GPU.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Refine an image under the feedback of a detector: every step, a strip of them, and the last image.
 
     Exit status: 0 all went well, 1 a round or a region failed (it is named), 2 wrong usage.
+
+    Example: forgescope refine photo.png --model ./legion --out refined
     """
     from forgescope.refinement.stopping import PAPER_INPAINTING_ROUNDS, PAPER_REGENERATION_ROUNDS, StopRule
 
     # what the context holds is not converted yet
     options = {**context.params, "mode": mode, "out": out, "artifacts": artifacts}
     _check_usage(options)
-    photo, explain, origin = _read_inputs(image, model, artifacts, device)
-    if mode is Mode.INPAINT:
-        begin, rule = _inpaint, StopRule(rounds or PAPER_INPAINTING_ROUNDS, largest_clean_area=0.0)
-    else:
-        begin, rule = _regenerate, StopRule(rounds or PAPER_REGENERATION_ROUNDS)
-    if artifacts is not None:
-        rule = replace(rule, rounds=1)
-    _run(begin(photo, explain, rule, origin, options), rule, out)
+    with json_output(as_json) as answer:
+        photo, explain, origin = _read_inputs(image, model, artifacts, device)
+        if mode is Mode.INPAINT:
+            begin, rule = _inpaint, StopRule(rounds or PAPER_INPAINTING_ROUNDS, largest_clean_area=0.0)
+        else:
+            begin, rule = _regenerate, StopRule(rounds or PAPER_REGENERATION_ROUNDS)
+        if artifacts is not None:
+            rule = replace(rule, rounds=1)
+        _run(begin(photo, explain, rule, origin, options), rule, out, answer)
 
 
 def _check_usage(options: dict[str, Any]) -> None:
@@ -200,8 +206,15 @@ def _regenerate(
     )
 
 
-def _run(steps: "Iterator[Step]", rule: "StopRule", out: Path) -> None:
-    """Make the steps, print each, and write the result; exit status 1 when something failed."""
+def _run(steps: "Iterator[Step]", rule: "StopRule", out: Path, answer: dict[str, Any]) -> None:
+    """Make the steps, print each, and write the result; exit status 1 when something failed.
+
+    Args:
+        steps: of the run.
+        rule: when it ends.
+        out: folder of the result.
+        answer: what programs are told is entered here.
+    """
     from forgescope.refinement.records import write_picture, write_result
     from forgescope.refinement.stopping import best_step, why_stop
     from forgescope.refinement.strip import draw_strip
@@ -226,6 +239,11 @@ def _run(steps: "Iterator[Step]", rule: "StopRule", out: Path) -> None:
         raise typer.Exit(1) from error
     write_result(out, made, best_step(made), why_stop(rule, made))
     write_picture(out / "strip.png", draw_strip(made))
+    counts = [None if step.artifacts is None else len(step.artifacts) for step in made]
+    errors = [edit.error for step in made for edit in step.edits if edit.error is not None]
+    answer |= {"out": out, "refined": out / "refined.png", "strip": out / "strip.png"}
+    answer |= {"artifacts": counts, "best_step": best_step(made).number, "stopped": why_stop(rule, made)}
+    answer["failed"] = errors
     typer.echo(f"stopped: {why_stop(rule, made)}\nrefined: {out / 'refined.png'}\nsteps:   {out / 'strip.png'}")
     if failed:
         raise typer.Exit(1)
