@@ -45,6 +45,7 @@ check: $(VENV)/.installed-dev build/types ## Lint, formatting and types
 
 docs: $(VENV)/.installed-docs ## Build the pages of docs/, with every link checked, into build/site
 	$(BIN)/python tools/paper_tables.py
+	$(BIN)/python tools/cli_reference.py
 	$(BIN)/python -m mkdocs build --strict --quiet
 	@echo "Pages: build/site/index.html"
 
