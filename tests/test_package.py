@@ -174,6 +174,7 @@ def test_the_wheel_holds_the_data(wheel):
     data |= {f"forgescope/{file.relative_to(FACE)}" for file in (FACE / "templates").iterdir()}
     data |= {f"forgescope/{name_of(file)}" for file in (ROOT / "trainers" / "recipes").glob("*.yaml")}
     data |= {f"forgescope/{name_of(file)}" for file in (ROOT / "datasets_scripts").glob("*.md")}
+    data |= {f"forgescope/{name_of(file)}" for file in (ROOT / "trainers").glob("*.md")}
     assert {"forgescope/py.typed", *data} <= set(wheel)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel)
 

@@ -3,6 +3,7 @@
 A paper's ablations are named changes to its recipe, all in one file `<family>_ablations.yaml`.
 """
 
+import copy
 import dataclasses
 import difflib
 import re
@@ -39,6 +40,7 @@ class Recipe:
         optimizer: What the optimizer has beyond `training`, likewise.
         start: How weights that are not loaded begin, likewise.
         tuning: Which parts of a large model are trained, likewise.
+        changes: `section.key` -> value, where it is not the packaged recipe's; of a file, all of its values.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Recipe:
     optimizer: Any = None
     start: Any = None
     tuning: Any = None
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
 def available_recipes() -> list[str]:
@@ -112,6 +115,7 @@ def load_recipe(
             that its section refuses.
     """
     sections = _read_sections(name_or_path)
+    packaged = copy.deepcopy(sections) if name_or_path in available_recipes() else {}
     for section, values in (changes or {}).items():
         sections[section] = sections.get(section, {}) | values
     for override in overrides:
@@ -127,8 +131,19 @@ def load_recipe(
     _refuse_unknown(name_or_path, "", sections, known)
     for section, values in sections.items():
         _refuse_unknown(name_or_path, f"{section}.", values, known[section])
+    changed = _changes(packaged, sections)
     built = {name: _build(name_or_path, name, kind, sections.pop(name, {})) for name, kind in settings.items()}
-    return Recipe(name=name_or_path, **sections, **built)
+    return Recipe(name=name_or_path, changes=changed, **sections, **built)
+
+
+def _changes(packaged: Sections, sections: Sections) -> dict[str, Any]:
+    """Values that a packaged recipe does not have."""
+    return {
+        f"{section}.{key}": value
+        for section, values in sections.items()
+        for key, value in values.items()
+        if key not in packaged.get(section, {}) or packaged[section][key] != value
+    }
 
 
 def _read_sections(name_or_path: str) -> Sections:

@@ -19,6 +19,7 @@ from .data_diffseg import drawn_photographs, edit_rows
 from .high_pass_start import StartConfig, first_convolution, start_with_high_pass
 from .recipe import Recipe, ablation_changes, available_recipes, load_recipe
 from .rows_diffseg import DiffSegDataConfig
+from .run_card import run_facts
 from .synchronized_norm import synchronize_batch_norm
 from .trainer_diffseg import DiffSegTrainer, OptimizerConfig
 from .training_run import change_losses, recipe_config, run_training, training_arguments
@@ -228,6 +229,7 @@ def train(
     Raises:
         ValueError: As `build_trainer` and `run_training`.
     """
+    facts = run_facts(recipe, base, splits, training)
     return run_training(
-        lambda: build_trainer(splits, recipe, output_dir, base, photographs, **training), output_dir, resume
+        lambda: build_trainer(splits, recipe, output_dir, base, photographs, **training), output_dir, resume, facts
     )

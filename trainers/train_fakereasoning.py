@@ -17,6 +17,7 @@ from .data_fakereasoning import FakeReasoningCollator, FakeReasoningDataset
 from .held_out import held_out
 from .recipe import Recipe, ablation_changes, load_recipe
 from .rows_fakereasoning import FakeReasoningDataConfig
+from .run_card import run_facts
 from .trainer_fakereasoning import FakeReasoningTrainer, OptimizerConfig
 from .training_run import one_gpu_a_process, run_training, training_arguments
 
@@ -130,4 +131,5 @@ def train(
     Raises:
         ValueError: As `build_trainer` and `run_training`.
     """
-    return run_training(lambda: build_trainer(splits, recipe, output_dir, base, **training), output_dir, resume)
+    facts = run_facts(recipe, base, splits, training)
+    return run_training(lambda: build_trainer(splits, recipe, output_dir, base, **training), output_dir, resume, facts)

@@ -19,6 +19,7 @@ from .data_gamma import GammaCollator, GammaDataset
 from .high_pass_start import StartConfig, first_convolution, start_with_high_pass
 from .recipe import Recipe, ablation_changes, load_recipe
 from .rows_gamma import MASK_COLUMNS, GammaDataConfig, row_tasks
+from .run_card import run_facts
 from .synchronized_norm import synchronize_batch_norm
 from .trainer_gamma import GammaTrainer
 from .training_run import change_losses, recipe_config, run_training, training_arguments
@@ -183,7 +184,8 @@ def train(
     Raises:
         ValueError: As `build_trainer` and `run_training`.
     """
-    return run_training(lambda: build_trainer(splits, recipe, output_dir, base, **training), output_dir, resume)
+    facts = run_facts(recipe, base, splits, training)
+    return run_training(lambda: build_trainer(splits, recipe, output_dir, base, **training), output_dir, resume, facts)
 
 
 def _check_kinds(rows: datasets.Dataset, data: GammaDataConfig) -> None:

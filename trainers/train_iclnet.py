@@ -14,6 +14,7 @@ from forgescope.processing.image_processing_forgery import ForgeryImageProcessor
 
 from .data import EpochCallback, ForgeryCollator, ForgeryDataset
 from .recipe import Recipe, load_recipe
+from .run_card import run_facts
 from .trainer_iclnet import ICLNetTrainer
 from .training_run import change_losses, recipe_config, run_training, training_arguments
 
@@ -122,4 +123,7 @@ def train(
     Raises:
         ValueError: If `output_dir` holds checkpoints and `resume` is off, or holds none and it is on.
     """
-    return run_training(lambda: build_trainer(data_dir, recipe, output_dir, base, **training), output_dir, resume)
+    facts = run_facts(recipe, base, data_dir, training)
+    return run_training(
+        lambda: build_trainer(data_dir, recipe, output_dir, base, **training), output_dir, resume, facts
+    )

@@ -15,6 +15,7 @@ from .base_legion import PROCESSOR_SETTINGS, LegionStartConfig, build_model, bui
 from .data_legion import LegionCollator, LegionDataConfig, LegionDataset
 from .held_out import held_out
 from .recipe import Recipe, load_recipe
+from .run_card import run_facts
 from .trainer_legion import LegionTrainer
 from .training_run import one_gpu_a_process, run_training, training_arguments
 
@@ -100,4 +101,5 @@ def train(
     Raises:
         ValueError: As `build_trainer` and `run_training`.
     """
-    return run_training(lambda: build_trainer(splits, recipe, output_dir, base, **training), output_dir, resume)
+    facts = run_facts(recipe, base, splits, training)
+    return run_training(lambda: build_trainer(splits, recipe, output_dir, base, **training), output_dir, resume, facts)

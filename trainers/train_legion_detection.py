@@ -16,6 +16,7 @@ from .class_tokens import ClassTokenCache
 from .data_legion_detection import ClassTokenDataset, DetectionDataConfig
 from .held_out import held_out
 from .recipe import Recipe, load_recipe
+from .run_card import run_facts
 from .trainer_legion_detection import DetectionHeadTrainer
 from .training_run import run_training, training_arguments
 
@@ -103,4 +104,7 @@ def train(
     Raises:
         ValueError: As `build_trainer` and `run_training`.
     """
-    return run_training(lambda: build_trainer(splits, recipe, output_dir, base, cache, **training), output_dir, resume)
+    facts = run_facts(recipe, base, splits, training)
+    return run_training(
+        lambda: build_trainer(splits, recipe, output_dir, base, cache, **training), output_dir, resume, facts
+    )

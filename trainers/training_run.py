@@ -9,12 +9,15 @@ from typing import Any
 import datasets
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from peft import PeftModel
 from transformers import PretrainedConfig, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from forgescope.datasets_scripts.features import load_forgery_folder
 
+from .model_card import CARD_FILE
 from .recipe import Recipe
+from .run_card import RunFacts, write_run_card
 
 # How torch begins the text of an error that a worker raised, and the last line of a traceback up to the error's text.
 WORKER_ERROR = "Caught "
@@ -95,13 +98,18 @@ def change_losses(config: PretrainedConfig, recipe: Recipe, loss_fields: Collect
             )
 
 
-def run_training(build: Callable[[], Trainer], output_dir: str, resume: bool = False) -> dict[str, float]:
-    """Train, keep the best weights, and save model and image processor into `output_dir`.
+def run_training(
+    build: Callable[[], Trainer], output_dir: str, resume: bool = False, facts: RunFacts | None = None
+) -> dict[str, float]:
+    """Train, keep the best weights, and save model, image processor and model card into `output_dir`.
+
+    A README.md that is there already stays as it is.
 
     Args:
         build: Makes the trainer.
         output_dir: Its output folder; gets the final checkpoint, `trainer_state.json` and `eval_results.json`.
         resume: Go on from the last checkpoint in `output_dir`.
+        facts: For the model card; None: no card.
 
     Returns:
         Metrics of the last evaluation, with the prefix `eval_`.
@@ -123,12 +131,26 @@ def run_training(build: Callable[[], Trainer], output_dir: str, resume: bool = F
         if not str(error).startswith(WORKER_ERROR):
             raise
         raise ValueError(worker_reason(str(error))) from error
-    trainer.save_model()
-    trainer.save_state()
-    if trainer.is_world_process_zero():
-        (Path(output_dir) / "eval_results.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    _save(trainer, Path(output_dir), metrics, facts)
     trainer.accelerator.end_training()
     return metrics
+
+
+def _save(trainer: Trainer, folder: Path, metrics: dict[str, float], facts: RunFacts | None) -> None:
+    """Save the final checkpoint with its state, numbers and card."""
+    card = folder / CARD_FILE
+    own_card = card.read_bytes() if card.is_file() else None
+    trainer.save_model()
+    trainer.save_state()
+    if not trainer.is_world_process_zero():
+        return
+    (folder / "eval_results.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    if own_card is not None:
+        card.write_bytes(own_card)  # PEFT adds to the card of a folder that it saves adapters in
+    elif facts is not None:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        model = model.get_base_model() if isinstance(model, PeftModel) else model
+        write_run_card(folder, trainer, model, facts, metrics)
 
 
 def worker_reason(text: str) -> str:

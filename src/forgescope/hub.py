@@ -105,6 +105,7 @@ def load_checkpoint(
     if (Path(checkpoint) / ADAPTER_FILE).is_file():
         adapters = import_module(f"forgescope.trainers.adapters_{model_type}")
         model = adapters.load_adapters(checkpoint, **kwargs)
+        model.name_or_path = checkpoint  # not the one below: its card is another model's
     else:
         model = _load_whole(checkpoint, family.task_model, **kwargs)
     try:
@@ -196,7 +197,7 @@ def push_to_hub_with_code(
         raise ConnectionError(f"the Hub at {api.endpoint} cannot be reached: {error}") from error
     with tempfile.TemporaryDirectory() as folder:
         save_with_code(model, processor, folder)
-        model_card = find_card(model, repo.repo_id, card, token)
+        model_card = find_card(model, repo.repo_id, card, token, metrics)
         model_type = model.config.model_type
         update_metadata(model_card, repo.repo_id, model_type, MODELS[model_type].pipeline_tag, metrics, metadata)
         model_card.validate(repo_type="model")

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 TOKEN = "hf_test"
-LICENSES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-sa-4.0", "other")
+LICENSES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-sa-4.0", "llama2", "other")
 
 
 class MiniHub(ThreadingHTTPServer):
