@@ -1,6 +1,6 @@
 """Makes a data set of reasons why images are real or fake, in the layout of MMFR (FakeReasoning, section 3.2).
 
-    OUT/metadata.jsonl  OUT/rejects.jsonl  OUT/statistics.json  OUT/settings.json  [OUT/plots/*.png]
+    OUT/metadata.jsonl  OUT/rejects.jsonl  OUT/statistics.json  OUT/settings.json  OUT/README.md  [OUT/plots/*.png]
     OUT/SOURCE/{0_real,1_fake}/00000000.jpg, and the text files of `mmfr_compile`
 
 Each row or reject is logged when the model has answered, and the texts are compiled from the log, so a run that was
@@ -18,6 +18,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .bounded_threads import finished_calls
+from .folder_card import MMFR, write_folder_card
 from .image_folder import begin_folder, write_atomically
 from .inpainting import open_photo
 from .line_log import append_line, whole_lines, write_lines
@@ -130,6 +131,7 @@ def write_mmfr(job: MMFRJob) -> MMFRResult:
     write_texts(job.out, rows, job.question, answers)
     statistics = corpus_statistics(rows, answers, rejects, len(run.failed))
     write_atomically(job.out / "statistics.json", json.dumps(statistics, indent=1, ensure_ascii=False).encode())
+    write_folder_card(job.out, MMFR, rows, len(rejects))
     if job.plots:
         save_plots(rows, answers, job.out / "plots")
     return MMFRResult(rows, rejects, run.made, run.failed, run.stopped, statistics)

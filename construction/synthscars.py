@@ -1,7 +1,7 @@
 """A curated collection of generated images: clusters, the same share from each, and a filter (LEGION, 3.2 and A.3).
 
     OUT/images/00000000.png  OUT/metadata.jsonl  OUT/rejects.jsonl  OUT/statistics.json  OUT/settings.json
-    OUT/clusters.jsonl  OUT/features/  [OUT/plots/clusters-1.png]
+    OUT/README.md  OUT/clusters.jsonl  OUT/features/  [OUT/plots/clusters-1.png]
 
 Images keep the bytes of their files. Masks and explanations are drawn by people afterwards; nothing here makes them.
 """
@@ -17,6 +17,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .bounded_threads import finished_calls
+from .folder_card import SYNTHSCARS, write_folder_card
 from .image_folder import begin_folder, describe_photos, write_atomically
 from .inpainting import open_photo
 from .line_log import append_line, whole_lines, write_lines
@@ -143,6 +144,7 @@ def write_curation(job: CurationJob) -> CurationResult:
     write_lines(rejected, refused)
     statistics = curation_statistics(clusters, kept, refused, len(run.failed))
     write_atomically(job.out / "statistics.json", json.dumps(statistics, indent=1, ensure_ascii=False).encode())
+    write_folder_card(job.out, SYNTHSCARS, kept, len(refused))
     if job.plots:
         save_sheets(job.out / "plots", clusters, kept, refused, lambda index: job.read_photo(job.photos[index]))
     named = {str(job.photos[index]): detail for index, detail in sorted(unreadable.items())}

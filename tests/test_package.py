@@ -175,6 +175,7 @@ def test_the_wheel_holds_the_data(wheel):
     data |= {f"forgescope/{name_of(file)}" for file in (ROOT / "trainers" / "recipes").glob("*.yaml")}
     data |= {f"forgescope/{name_of(file)}" for file in (ROOT / "datasets_scripts").glob("*.md")}
     data |= {f"forgescope/{name_of(file)}" for file in (ROOT / "trainers").glob("*.md")}
+    data |= {f"forgescope/{name_of(file)}" for file in (ROOT / "construction").glob("*.md")}
     assert {"forgescope/py.typed", *data} <= set(wheel)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel)
 

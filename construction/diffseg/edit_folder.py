@@ -1,6 +1,7 @@
 """The folder of a corpus: photographs one by one, each row or reject logged when it is done, continued after a stop.
 
     OUT/metadata.jsonl  OUT/rejects.jsonl  OUT/statistics.json  OUT/settings.json  [OUT/overview/00000000.png]
+    OUT/README.md
 
 Item i depends on the seed, on i and on the list of photographs only, never on what was made before.
 """
@@ -14,6 +15,7 @@ from typing import Any
 from PIL import Image
 from tqdm.auto import tqdm
 
+from ..folder_card import DIFFSEG, write_folder_card
 from ..image_folder import begin_folder, describe_photos, write_atomically
 from ..inpainting import open_photo
 from ..line_log import append_line, whole_lines, write_lines
@@ -126,6 +128,7 @@ def write_edits(job: EditJob) -> EditResult:
     write_lines(rejected, rejects)
     statistics = corpus_statistics(rows, rejects, len(failed))
     write_atomically(job.out / "statistics.json", json.dumps(statistics, indent=1, ensure_ascii=False).encode())
+    write_folder_card(job.out, DIFFSEG, rows, len(rejects))
     return EditResult(rows, rejects, made, failed, stopped, statistics)
 
 
