@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import typer
 
@@ -62,14 +62,16 @@ def _describe(command: Any, name: str, level: str) -> Iterator[str]:
     yield HEAD
     for one in command.params:
         if not one.hidden and one.name in annotations:
-            yield f"| `{_named(one, annotations[one.name].annotation)}` | {_default(one)} | {_text(one.help)} |"
+            # what was declared, for some versions of typer lose the help of arguments
+            kind, declared = get_args(annotations[one.name].annotation)[:2]
+            yield f"| `{_named(one, kind, declared)}` | {_default(one, declared)} | {_text(declared.help)} |"
 
 
-def _named(parameter: Any, annotation: Any) -> str:
+def _named(parameter: Any, annotation: Any, declared: Any) -> str:
     """`--option VALUE`, `--flag / --no-flag`, or `ARGUMENT`."""
     repeated, kind = _kind(annotation)
     if parameter.param_type_name == "argument":
-        name = parameter.metavar or parameter.name.upper()
+        name = declared.metavar or parameter.name.upper()
         return name + "..." * repeated
     names = " / ".join([*sorted(parameter.opts, key=len), *parameter.secondary_opts])
     if kind is bool:
@@ -78,13 +80,11 @@ def _named(parameter: Any, annotation: Any) -> str:
         placeholder = "{" + ",".join(str(one.value) for one in kind) + "}"
     else:
         placeholder = PLACEHOLDERS[kind]
-    return f"{names} {parameter.metavar or placeholder}"
+    return f"{names} {declared.metavar or placeholder}"
 
 
 def _kind(annotation: Any) -> tuple[bool, Any]:
     """Whether several values may be given, and the type of one."""
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
     if get_origin(annotation) is UnionType:
         (annotation,) = (one for one in get_args(annotation) if one is not NoneType)
     if get_origin(annotation) is list:
@@ -92,11 +92,11 @@ def _kind(annotation: Any) -> tuple[bool, Any]:
     return False, annotation
 
 
-def _default(parameter: Any) -> str:
+def _default(parameter: Any, declared: Any) -> str:
     if parameter.required:
         return "required"
-    if isinstance(parameter.show_default, str):
-        return _text(parameter.show_default)
+    if isinstance(declared.show_default, str):
+        return _text(declared.show_default)
     value = parameter.default
     if value is None or value is False:
         return ""

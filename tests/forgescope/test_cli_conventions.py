@@ -1,5 +1,6 @@
 """Every verb keeps to the same rules: names of options, help with an example, exit status, JSON for programs."""
 
+import inspect
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -108,7 +110,10 @@ def test_verbs_are_listed_in_their_order(run):
 @EACH
 def test_every_option_has_help(name):
     command = COMMANDS[name]
-    assert [one.name for one in command.params if not (one.help or one.hidden)] == []
+    # what was declared, for some versions of typer lose the help of arguments
+    declared = inspect.signature(command.callback).parameters
+    infos = {one.name: get_args(declared[one.name].annotation)[1] for one in command.params if one.name in declared}
+    assert [name for name, info in infos.items() if not info.help] == []
     assert command.help.splitlines()[0].endswith(".")
 
 
@@ -154,7 +159,7 @@ def test_help_has_an_example_that_parses(name):
 def test_a_wrong_option_is_one_line_and_status_2(name, run):
     status, out, err = run(*name.split(), "--no-such-option")
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith("error: No such option: --no-such-option")
+    assert re.match("error: No such option:? '?--no-such-option", err)
     assert err.endswith(f"see forgescope {name} --help\n")
 
 

@@ -105,7 +105,7 @@ def main() -> None:
     # of libraries with each other; a user of the command line can do nothing about them
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name=app.info.name, standalone_mode=False)
     except UsageError as error:
         typer.echo(_usage(error), err=True)
         sys.exit(2)
