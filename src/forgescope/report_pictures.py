@@ -85,8 +85,8 @@ def _source(path: str, folder: Path, inlined: bool, is_own: bool) -> str | None:
 
 def _data_address(picture: Image.Image) -> str:
     content = io.BytesIO()
-    # masks have two values, which stay apart
-    lossless = picture.mode == "L" and set(picture.getextrema()) <= {0, 255} and len(picture.getcolors()) <= 2
+    # the two values of a mask stay as they are
+    lossless = picture.mode == "L" and picture.getcolors(2) is not None
     picture.save(content, "WEBP", lossless=lossless, **WEBP)
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
 
