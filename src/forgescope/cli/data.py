@@ -37,7 +37,7 @@ def list_corpora(as_json: Json = False) -> None:
     """
     from forgescope.datasets_scripts.load import CORPORA, corpus_builder_class
 
-    corpora = {}
+    corpora: dict[str, dict[str, Any]] = {}
     for name in CORPORA:
         builder = corpus_builder_class(name)
         card, configs = builder.CARD, [config.name for config in builder.BUILDER_CONFIGS]

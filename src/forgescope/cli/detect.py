@@ -105,7 +105,7 @@ def detect(
         "explanations": explanations,
     } | {name: value for name, value in optional.items() if value is not None}
     models = model or []
-    analyzer = Ensemble(models, **settings) if len(models) > 1 else Analyzer(*models, **settings)
+    analyzer = Ensemble(models, **settings) if len(models) > 1 else Analyzer(next(iter(models), None), **settings)
     alone = {} if explanations else {"explanations": False}
     results = ResultsFolder(out, _settings(analyzer) | alone, overwrite)
     waiting = [image for image in images if not results.done(image)]

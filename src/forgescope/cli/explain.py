@@ -99,8 +99,8 @@ def explain(
         typer.echo(f"{len(images) - len(waiting)} already explained (--overwrite explains them again)", err=True)
     streamed = stream if stream is not None else text and len(images) == 1 and sys.stdout.isatty()
     with json_lines(not text) as print_json_row:
-        for image in images if journal is not None else ():
-            if journal.done(image):
+        for image in images:
+            if journal is not None and journal.done(image):
                 print_json_row(journal.rows[os.path.abspath(image)])
         in_full = text and (journal is None or len(images) == 1)
         rows = _run(explainer, journal, waiting, streamed, in_full, print_json_row)
