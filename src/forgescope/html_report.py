@@ -44,23 +44,12 @@ def write_html(results: ResultsFolder) -> Path:
         OSError: it cannot be written.
     """
     rows = list(results.rows.values())
-    inlined = len(rows) <= MOST_INLINED
-    entries, inside = [], []
-    for number, row in enumerate(rows):
-        entry = {"id": number} | _entry(row, results)
-        if row["error"] is None:
-            found = pictures(row, results.folder, inlined)
-            if inlined:
-                # an element a photograph, which is read when that is opened
-                content = json_in_html(found)
-                inside.append(f'<script type="application/json" id="pictures-{number}">{content}</script>')
-            else:
-                entry["pictures"] = found
-        entries.append(entry)
+    entries = [{"id": number} | _entry(row, results) for number, row in enumerate(rows)]
+    inside = _pictures(rows, entries, results.folder)
     page = fill_page(
         "report.html",
         style=read_template("page.css", "report.css"),
-        script=read_template("report.js"),
+        script=read_template("report.js", "report_photograph.js"),
         count=str(len(rows)),
         model=html.escape(str(results.settings["model"])),
         precision=html.escape(str(results.settings["precision"])),
@@ -68,7 +57,7 @@ def write_html(results: ResultsFolder) -> Path:
         legend=_legend(rows, results),
         histogram=_histogram(rows),
         filters=_filters(rows),
-        pictures="\n".join(inside),
+        pictures=inside,
         data=json_in_html(
             {"with": _optional_columns(rows, results), "thresholds": _thresholds(rows), "rows": entries}
         ),
@@ -152,6 +141,23 @@ def _region(region: dict[str, Any]) -> dict[str, Any]:
     """A region of a row; those with a number, with their colour in the overlay."""
     number = region.get("number")
     return region | {"color": None if number is None else _hexadecimal(phrase_color(number))}
+
+
+def _pictures(rows: list[Row], entries: list[dict[str, Any]], folder: Path) -> str:
+    """Elements with the pictures of each photograph; none of a large page, whose entries get their addresses."""
+    inlined = len(rows) <= MOST_INLINED
+    elements = []
+    for row, entry in zip(rows, entries, strict=True):
+        if row["error"] is not None:
+            continue
+        found = pictures(row, folder, inlined)
+        if inlined:
+            # an element a photograph, which is read when that is opened
+            content = json_in_html(found)
+            elements.append(f'<script type="application/json" id="pictures-{entry["id"]}">{content}</script>')
+        else:
+            entry["pictures"] = found
+    return "\n".join(elements)
 
 
 def _editors(row: Row, results: ResultsFolder) -> list[tuple[str, str, str]]:

@@ -1,5 +1,5 @@
 'use strict';
-// The page of `forgescope detect`: a table that is sorted and filtered, and a dialog for one photograph.
+// The page of `forgescope detect`: a table that is sorted and filtered. report_photograph.js opens one of its rows.
 // Texts are set as text, never as markup; the provenance cells alone come as markup, made by provenance_cell.py.
 
 const PAGE_SIZE = 50;
@@ -8,7 +8,6 @@ const report = JSON.parse(byId('report').textContent);
 const collator = new Intl.Collator(undefined, { numeric: true });
 const percent = (share) => (share === null ? '' : `${(100 * share).toFixed(2)}%`);
 const table = { column: null, down: true, page: 0, shown: [] };
-let opened = -1; // place in table.shown
 
 function make(tag, properties, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -150,143 +149,6 @@ function turn(page) {
   }
 }
 
-// ---- one photograph
-
-const pictureSources = (row) => row.pictures ?? JSON.parse(byId(`pictures-${row.id}`)?.textContent ?? 'null');
-
-function open(place) {
-  opened = place;
-  const row = table.shown[place];
-  byId('name').replaceChildren(...nameOf(row));
-  byId('before').disabled = place === 0;
-  byId('after').disabled = place === table.shown.length - 1;
-  byId('view').hidden = row.verdict === 'failed';
-  if (row.verdict !== 'failed') showPictures(row, pictureSources(row));
-  byId('facts').replaceChildren(...facts(row));
-  if (!byId('dialog').open) byId('dialog').showModal();
-}
-
-function showPictures(row, { photo, layers }) {
-  const frame = byId('frame');
-  frame.style.setProperty('--ratio', row.width / row.height);
-  byId('missing').hidden = Boolean(photo);
-  frame.replaceChildren();
-  if (photo) {
-    const image = make('img', { src: photo, alt: 'The photograph' });
-    image.addEventListener('error', () => { image.remove(); byId('missing').hidden = false; });
-    frame.append(image);
-  }
-  const kept = document.querySelector('#choices :checked')?.value;
-  const chosen = layers.find((layer) => layer.kind === kept) ?? layers[0];
-  byId('choices').replaceChildren(...layers.map((layer) => {
-    const choice = make('input', { type: 'radio', name: 'layer', value: layer.kind, checked: layer === chosen });
-    choice.addEventListener('change', () => lay(row, layer));
-    return make('label', {}, choice, ` ${layer.name}`);
-  }));
-  frame.append(make('img', { id: 'layer', alt: '' }), boxes(row));
-  lay(row, chosen);
-}
-
-function lay(row, layer) {
-  const image = byId('layer');
-  image.hidden = !layer;
-  byId('scale').hidden = layer?.kind !== 'probability_map';
-  if (!layer) return;
-  image.className = layer.kind;
-  image.src = layer.source;
-  image.alt = layer.name;
-  blend();
-}
-
-function blend() {
-  byId('layer').style.opacity = byId('opacity').value / 100;
-  byId('percent').textContent = `${byId('opacity').value} %`;
-}
-
-function boxes(row) {
-  const space = 'http://www.w3.org/2000/svg';
-  const drawing = document.createElementNS(space, 'svg');
-  drawing.setAttribute('viewBox', `0 0 ${row.width} ${row.height}`);
-  drawing.ariaHidden = 'true';
-  for (const { box: [left, top, right, bottom] } of row.regions) {
-    const rectangle = document.createElementNS(space, 'rect');
-    for (const [name, value] of Object.entries({ x: left, y: top, width: right - left, height: bottom - top })) {
-      rectangle.setAttribute(name, value);
-    }
-    drawing.append(rectangle);
-  }
-  return drawing;
-}
-
-function facts(row) {
-  if (row.error) return [make('p', { className: 'verdict' }, badge(row)), make('p', {}, row.error)];
-  const parts = [make('p', { className: 'verdict' }, badge(row), `score ${row.score.toFixed(3)}`, scale(row))];
-  parts.push(make('dl', {}, ...[
-    ['Forged share', percent(row.forged)], ['AI-made share', percent(row.ai)],
-    ['Editors', row.editors.map(([name, , share]) => `${name} ${share}`).join(', ')],
-    ['Size', `${row.width} × ${row.height}`],
-  ].filter(([, text]) => text).flatMap(([name, text]) => [make('dt', {}, name), make('dd', {}, text)])));
-  if (row.views.length) parts.push(make('h3', {}, 'Checkpoints'), viewTable(row));
-  if (row.explanation) parts.push(fold('Explanation', ...paragraphs(row.explanation)));
-  if (row.regions.length) parts.push(make('h3', {}, 'Regions'), regionTable(row));
-  if (row.origin) {
-    parts.push(make('h3', {}, 'Provenance'), make('div', { className: 'provenance' }, ...provenanceCell(row).children));
-  }
-  if (row.notes.length) parts.push(fold('Notes', make('ul', {}, ...row.notes.map((note) => make('li', {}, note)))));
-  const links = row.files.flatMap(([name, href]) => [make('a', { href, target: '_blank' }, name), ' · ']);
-  return [...parts, make('p', {}, 'Files: ', ...links.slice(0, -1))];
-}
-
-/** The score as a bar, with a mark at each threshold. */
-function scale(row) {
-  const drawing = bar(row);
-  for (const value of Object.values(report.thresholds ?? {})) {
-    const mark = make('b');
-    mark.style.left = `${100 * value}%`;
-    drawing.append(mark);
-  }
-  return drawing;
-}
-
-const fold = (title, ...children) => make('details', { open: true }, make('summary', {}, make('b', {}, title)), ...children);
-
-function grid(className, titles, lines) {
-  const heads = make('tr', {}, ...titles.map((title) => make('th', { className: title.toLowerCase() }, title)));
-  return make('table', { className }, make('thead', {}, heads), make('tbody', {}, ...lines));
-}
-
-function viewTable(row) {
-  return grid('small', ['Model', 'Verdict', 'Score', 'Forged share'], row.views.map((view) => make('tr', {},
-    make('td', {}, view.model), make('td', {}, badge(view)), make('td', {}, view.score.toFixed(3)),
-    make('td', {}, percent(view.forged_fraction)))));
-}
-
-function artifact(region) {
-  return make('div', {}, make('b', {}, region.phrase), make('div', {}, region.explanation ?? ''));
-}
-
-function regionTable(row) {
-  // title, and text or element of a region; columns that no region fills are left out
-  const cells = [
-    ['#', (region, place) => String(region.number ?? place + 1)],
-    ['Artifact', (region) => region.phrase && artifact(region)],
-    ['Editor', (region) => region.editor],
-    ['Share', (region) => percent(region.area_fraction)],
-    ['Mean probability', (region) => region.mean_probability?.toFixed(3)],
-    ['Box', (region) => region.box?.join(', ')],
-  ].filter(([, text]) => row.regions.some((region, place) => text(region, place)));
-  const lines = row.regions.map((region, place) => {
-    const line = make('tr', { tabIndex: 0 }, ...cells.map(([title, text]) =>
-      make('td', { className: title.toLowerCase() }, text(region, place) ?? '')));
-    if (region.color) line.cells[0].prepend(swatch(region.color));
-    const mark = (on) => byId('frame').querySelectorAll('rect')[place].classList.toggle('on', on);
-    for (const event of ['mouseenter', 'focus']) line.addEventListener(event, () => mark(true));
-    for (const event of ['mouseleave', 'blur']) line.addEventListener(event, () => mark(false));
-    return line;
-  });
-  return grid('small regions', cells.map(([title]) => title), lines);
-}
-
 // ---- start
 
 byId('heads').append(...columns.map((column) => {
@@ -305,13 +167,4 @@ for (const pager of document.querySelectorAll('.pager')) {
 }
 byId('tools').addEventListener('input', arrange);
 byId('tools').addEventListener('submit', (event) => event.preventDefault());
-byId('opacity').addEventListener('input', blend);
-byId('close').addEventListener('click', () => byId('dialog').close());
-byId('before').addEventListener('click', () => open(opened - 1));
-byId('after').addEventListener('click', () => open(opened + 1));
-// of the document: a button that is switched off loses the focus, and keys then go to no element of the dialog
-document.addEventListener('keydown', (event) => {
-  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (step && byId('dialog').open && !event.target.matches('input') && table.shown[opened + step]) open(opened + step);
-});
 sortBy(columns.find((column) => column.title === 'Score'));
