@@ -8,6 +8,8 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from forgescope import __version__
+
 PACKAGE = "forgescope"
 # Extras of those who work on forgescope itself.
 DEVELOPERS_EXTRAS = ("test", "dev")
@@ -31,7 +33,7 @@ def describe_environment() -> dict[str, Any]:
         `extras` (name -> `installed`, `missing`, `install`), `hub` (folders, whether it is offline) and `variables`.
     """
     system = {
-        PACKAGE: installed_version(PACKAGE),
+        PACKAGE: installed_version(PACKAGE) or f"{__version__}, not installed",
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "platform": platform.platform(),
     }
@@ -68,8 +70,7 @@ def describe_extras(names: tuple[str, ...] | None = None) -> dict[str, dict[str,
         Name -> `installed`, `missing` (requirements that are not met), `install` (the command that meets them).
     """
     if names is None:
-        known = importlib.metadata.metadata(PACKAGE).get_all("Provides-Extra") or []
-        names = tuple(name for name in known if name not in DEVELOPERS_EXTRAS)
+        names = tuple(name for name in _known_extras() if name not in DEVELOPERS_EXTRAS)
     described = {}
     for name in names:
         missing = [_without_marker(one) for one in _requirements(name) if not _is_met(one)]
@@ -112,9 +113,21 @@ def describe_hub() -> dict[str, Any]:
     }
 
 
+def _known_extras() -> list[str]:
+    """Names of the extras; none where forgescope runs from its sources without being installed."""
+    try:
+        return importlib.metadata.metadata(PACKAGE).get_all("Provides-Extra") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+
+
 def _requirements(extra: str) -> list[Requirement]:
     """Requirements of an extra on this Python; of "", all that are written down."""
-    written = [Requirement(line) for line in importlib.metadata.requires(PACKAGE) or []]
+    try:
+        lines = importlib.metadata.requires(PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        lines = []
+    written = [Requirement(line) for line in lines]
     return [one for one in written if not extra or (_applies(one, extra) and not _applies(one, ""))]
 
 

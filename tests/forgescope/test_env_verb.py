@@ -108,3 +108,10 @@ def test_torch_that_cannot_be_imported_is_told(monkeypatch):
 def test_gpus_are_named_with_memory_and_capability():
     properties = SimpleNamespace(name="H200", total_memory=140 << 30, major=9, minor=0)
     assert environment._describe_gpu(properties) == "H200, 140 GiB, capability 9.0"
+
+
+def test_sources_that_are_not_installed_are_described_too(monkeypatch):
+    monkeypatch.setattr(environment, "PACKAGE", "forgescope-not-installed")
+    found = describe_environment()
+    assert found["system"]["forgescope-not-installed"] == f"{__version__}, not installed"
+    assert (found["packages"], found["extras"]) == ({}, {})
