@@ -107,13 +107,16 @@ def take_turns(
     return seconds
 
 
-def print_rows(label: str, seconds: dict[str, list[float]], notes: dict[str, str], per: int) -> None:
-    """Print one line for each way: time an image, ratio to the naive way, and a note."""
+def print_rows(
+    label: str, seconds: dict[str, list[float]], notes: dict[str, str], per: int, base: str = NAIVE
+) -> None:
+    """Print one line for each way: time an image, ratio to the way `base`, and a note."""
+    width = max(20, *map(len, seconds))
     for name, times in seconds.items():
-        ratios = [naive / own for naive, own in zip(seconds[NAIVE], times, strict=True)]
+        ratios = [naive / own for naive, own in zip(seconds[base], times, strict=True)]
         ratio = f"x{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
         milliseconds = statistics.median(times) / per * 1e3
-        print(f"{label:<18} {name:<20} {milliseconds:>9.1f} {ratio:>22}  {notes.get(name, '')}", flush=True)
+        print(f"{label:<18} {name:<{width}} {milliseconds:>9.1f} {ratio:>22}  {notes.get(name, '')}", flush=True)
 
 
 def build(arguments: argparse.Namespace) -> tuple[dict[str, nn.Module], ICLNetForForgerySegmentation]:
