@@ -51,6 +51,14 @@ def answering_checkpoint(tmp_path_factory) -> Path:
     return save_answering_checkpoint(tmp_path_factory.mktemp("checkpoint") / "answering")
 
 
+@pytest.fixture(scope="session")
+def legion_checkpoint(tmp_path_factory) -> Path:
+    """Folder of a tiny LEGION that gives known answers and verdicts about plain pictures."""
+    from answering_legion import save_answering_legion
+
+    return save_answering_legion(tmp_path_factory.mktemp("checkpoint") / "legion")
+
+
 def make_photo(width: int, height: int, seed: int = 0) -> Image.Image:
     """Smooth random colours with noise."""
     generator = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from answering_fakereasoning import plain_photo
-from answering_legion import ANSWERS, answering_model, save_answering_legion
+from answering_legion import ANSWERS
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
@@ -27,13 +27,8 @@ HOW = f"{SEEN}; outlined whole, its longer edge resized to 64 pixels."
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return save_answering_legion(tmp_path_factory.mktemp("legion") / "answering")
-
-
-@pytest.fixture(scope="module")
-def analyzer(checkpoint):
-    return Analyzer(checkpoint, device="cpu", batch_size=2)
+def analyzer(legion_checkpoint):
+    return Analyzer(legion_checkpoint, device="cpu", batch_size=2)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +41,10 @@ def asked_otherwise(analyzer, **settings):
     return Analyzer(analyzer.localizer.model, analyzer.localizer.explainer.processor, **settings)
 
 
-def test_the_head_decides(reports, checkpoint):
+def test_the_head_decides(reports, legion_checkpoint):
     assert [reports[color].score for color in COLORS] == pytest.approx(CHANCES, abs=1e-4)
     assert [reports[color].verdict for color in COLORS] == ["forged", "authentic", "forged"]
-    assert (reports["red"].model, reports["red"].precision) == (str(checkpoint), "float32")
+    assert (reports["red"].model, reports["red"].precision) == (str(legion_checkpoint), "float32")
     assert (reports["red"].notes, reports["green"].notes) == ([HOW], [HOW])
     assert "Of the answer: phrase 1 ('The eye') has no </p>." in reports["blue"].notes
 
@@ -98,13 +93,15 @@ def test_thresholds_are_the_checkpoint_s_or_the_caller_s(analyzer, reports):
         asked_otherwise(analyzer, mask_threshold=0.0)
 
 
-def test_the_head_alone(analyzer, checkpoint):
-    alone = Analyzer(checkpoint, explanations=False)
+def test_the_head_alone(analyzer):
+    alone = asked_otherwise(analyzer, explanations=False)
     assert alone.localizer.batch_size == 32
     asked = []
-    alone.localizer.model.model.language_model.register_forward_hook(lambda *_: asked.append("language model"))
-    alone.localizer.model.grounding.vision_encoder.register_forward_hook(lambda *_: asked.append("SAM"))
+    parts = alone.localizer.model.model.language_model, alone.localizer.model.grounding.vision_encoder
+    hooks = [part.register_forward_hook(lambda *_: asked.append("other parts")) for part in parts]
     found = list(alone.analyze_many(plain_photo(color) for color in COLORS))
+    for hook in hooks:
+        hook.remove()
     assert [one.score for one in found] == pytest.approx(CHANCES, abs=1e-4)
     assert [one.verdict for one in found] == ["forged", "authentic", "forged"]
     assert (found[0].explanation, found[0].regions, found[0].mask.any()) == (None, [], False)
@@ -125,13 +122,13 @@ def test_every_part_runs_once_a_photograph(analyzer):
         hook.remove()
 
 
-def test_a_head_that_is_not_trained_gives_no_verdict_and_keeps_artifacts():
-    model, processor = answering_model(trained=False)
-    report = Analyzer(model, processor).analyze(plain_photo("red"))
+def test_a_head_that_is_not_trained_gives_no_verdict_and_keeps_artifacts(analyzer, monkeypatch):
+    monkeypatch.setattr(analyzer.localizer.model.config, "detection_head_trained", False)
+    report = analyzer.analyze(plain_photo("red"))
     assert (report.verdict, report.score, len(report.regions)) == ("inconclusive", 0.5, 2)
     assert report.notes == [HOW, f"Of the answer: {NO_TRAINED_HEAD}.", "Its score of 0.5 says nothing."]
     with pytest.raises(ValueError, match="is not trained, so without explanations it says nothing: train it"):
-        Analyzer(model, processor, explanations=False)
+        asked_otherwise(analyzer, explanations=False)
 
 
 def test_unsuitable_settings_are_refused(analyzer):
@@ -149,14 +146,14 @@ def test_an_evaluation_takes_score_and_map(analyzer, reports):
     assert record.pixels is not None
 
 
-def test_a_folder_on_the_command_line(checkpoint, tmp_path, monkeypatch, capsys):
+def test_a_folder_on_the_command_line(legion_checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     for color in COLORS:
         plain_photo(color).save(f"photos/{color}.png")
 
     def run(*options):
-        command = ["forgescope", "detect", "photos", "--model", str(checkpoint), "--device", "cpu", *options]
+        command = ["forgescope", "detect", "photos", "--model", str(legion_checkpoint), "--device", "cpu", *options]
         monkeypatch.setattr(sys, "argv", command)
         with pytest.raises(SystemExit) as status:
             main()
@@ -185,7 +182,7 @@ def test_a_folder_on_the_command_line(checkpoint, tmp_path, monkeypatch, capsys)
     assert "holds results with explanations False, this run has None" in refused.err
 
 
-def test_the_first_function(checkpoint, tmp_path):
+def test_the_first_function(legion_checkpoint, tmp_path):
     plain_photo("red").save(tmp_path / "red.png")
-    report = forgescope.analyze(tmp_path / "red.png", model=checkpoint)
+    report = forgescope.analyze(tmp_path / "red.png", model=legion_checkpoint)
     assert (report.verdict, len(report.regions), report.path) == ("forged", 2, str(tmp_path / "red.png"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from answering_fakereasoning import plain_photo
-from answering_legion import ANSWERS, answering_model, save_answering_legion
+from answering_legion import ANSWERS
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
@@ -29,18 +29,18 @@ RED_LINES = "(1) The left hand: The fingers are fused.\n(2) The sign: Its letter
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return save_answering_legion(tmp_path_factory.mktemp("legion") / "answering")
-
-
-@pytest.fixture(scope="module")
-def explainer(checkpoint):
-    return Explainer(checkpoint, device="cpu", batch_size=2)
+def explainer(legion_checkpoint):
+    return Explainer(legion_checkpoint, device="cpu", batch_size=2)
 
 
 @pytest.fixture(scope="module")
 def explained(explainer):
     return dict(zip(COLORS, explainer.explain_many(map(plain_photo, COLORS)), strict=True))
+
+
+def asked_otherwise(explainer, **settings):
+    """The same network with other settings."""
+    return Explainer(explainer.model, explainer.processor, **settings)
 
 
 def test_artifacts_with_their_masks(explainer, explained):
@@ -66,17 +66,13 @@ def test_artifacts_with_their_masks(explainer, explained):
     assert red.probability_map.dtype == np.float32
 
 
-def test_the_verdict_is_the_head_s(explained):
+def test_the_verdict_is_the_head_s(explainer, explained, monkeypatch):
     chances = torch.tensor([4.0, -4.0, 1.0]).sigmoid().tolist()
     assert [explained[color].fake_probability for color in COLORS] == pytest.approx(chances, abs=1e-4)
     assert [explained[color].verdict for color in COLORS] == ["fake", "real", "fake"]
-    model, processor = answering_model()
-    model.config.forged_threshold, model.config.authentic_threshold = 0.9, 0.6
-    assert [Explainer(model, processor).explain(plain_photo(color)).verdict for color in COLORS] == [
-        "fake",
-        "real",
-        None,
-    ]
+    monkeypatch.setattr(explainer.model.config, "forged_threshold", 0.9)
+    monkeypatch.setattr(explainer.model.config, "authentic_threshold", 0.6)
+    assert [explainer.explain(plain_photo(color)).verdict for color in COLORS] == ["fake", "real", None]
 
 
 def test_an_image_without_artifacts(explained):
@@ -127,15 +123,16 @@ def test_a_streamed_answer_is_the_answer_with_its_tags(explainer):
     assert len(pieces) > 10
 
 
-def test_a_head_that_is_not_trained_gives_no_verdict():
-    found = Explainer(*answering_model(trained=False)).explain(plain_photo("red"))
+def test_a_head_that_is_not_trained_gives_no_verdict(explainer, monkeypatch):
+    monkeypatch.setattr(explainer.model.config, "detection_head_trained", False)
+    found = explainer.explain(plain_photo("red"))
     assert (found.verdict, found.fake_probability, found.problems) == (None, None, [NO_TRAINED_HEAD])
     assert len(found.phrases) == 2
 
 
-def test_the_threshold_of_masks(checkpoint, explained):
+def test_the_threshold_of_masks(explainer, explained):
     strict, lenient = (
-        Explainer(checkpoint, mask_threshold=threshold).explain(plain_photo("red")) for threshold in (0.9, 0.1)
+        asked_otherwise(explainer, mask_threshold=threshold).explain(plain_photo("red")) for threshold in (0.9, 0.1)
     )
     assert strict.mask.sum() < explained["red"].mask.sum() < lenient.mask.sum()
     np.testing.assert_array_equal(strict.probability_map > 0.9, strict.mask == 1)
@@ -146,28 +143,27 @@ def test_the_threshold_of_masks(checkpoint, explained):
     [
         ({"mask_threshold": 1.0}, "expected a mask_threshold between 0 and 1, got 1"),
         ({"longest_edge": 65}, "expected a longest_edge of 1 to 64 pixels, the input of SAM, got 65"),
-        ({"model_types": ("fakereasoning",)}, "has model type 'legion', which cannot be used here; expected fakerea"),
     ],
 )
-def test_wrong_settings_are_refused(checkpoint, settings, message):
+def test_wrong_settings_are_refused(explainer, settings, message):
     with pytest.raises(ValueError, match=message):
-        Explainer(checkpoint, **settings)
+        asked_otherwise(explainer, **settings)
 
 
-def test_what_does_not_fit_is_refused(answering_checkpoint):
+def test_what_does_not_fit_is_refused(explainer, legion_checkpoint, answering_checkpoint, monkeypatch):
+    with pytest.raises(ValueError, match="type 'legion', which cannot be used here; expected fakereasoning"):
+        Explainer(legion_checkpoint, model_types=("fakereasoning",))
     with pytest.raises(ValueError, match="this model outlines nothing: leave mask_threshold and longest_edge out"):
         Explainer(answering_checkpoint, mask_threshold=0.4, longest_edge=64)
-    model, processor = answering_model()
-    model.config.seg_token_id = 7
+    monkeypatch.setattr(explainer.model.config, "seg_token_id", 7)
     with pytest.raises(ValueError, match="seg_token_id 7 instead of 32004"):
-        Explainer(model, processor)
+        asked_otherwise(explainer)
 
 
-def test_values_that_are_no_numbers_are_a_failure():
-    model, processor = answering_model()
-    with torch.no_grad():
-        model.prompt_projector.linear_2.bias.fill_(float("nan"))
-    red, green = Explainer(model, processor, batch_size=2).results([plain_photo("red"), plain_photo("green")])
+def test_values_that_are_no_numbers_are_a_failure(explainer, monkeypatch):
+    last = explainer.model.prompt_projector.linear_2
+    monkeypatch.setattr(last, "bias", torch.nn.Parameter(torch.full_like(last.bias, float("nan"))))
+    red, green = explainer.results([plain_photo("red"), plain_photo("green")])
     assert isinstance(red, Failure)
     assert "48 x 40 pixels (the model returned values that are not numbers" in red.error
     assert green.text == ANSWERS["green"]
@@ -183,9 +179,9 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(monkeypatch, checkpoint):
+def run(monkeypatch, legion_checkpoint):
     def run(*arguments):
-        options = ["--model", str(checkpoint), "--device", "cpu"]
+        options = ["--model", str(legion_checkpoint), "--device", "cpu"]
         monkeypatch.setattr(sys, "argv", ["forgescope", "explain", *map(str, arguments), *options])
         with pytest.raises(SystemExit) as status:
             main()

@@ -27,8 +27,13 @@ def checkpoint(photo, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def explained(checkpoint, photo):
-    return Explainer(checkpoint).explain(photo)
+def explainer(checkpoint):
+    return Explainer(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def explained(explainer, photo):
+    return explainer.explain(photo)
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +57,14 @@ def steps_of(out):
     return [json.loads(file.read_text()) for file in sorted((out / "steps").glob("*.json"))]
 
 
-def test_artifacts_keep_texts_masks_and_scores(checkpoint):
+def test_artifacts_keep_texts_masks_and_scores(explainer, checkpoint):
     image = plain_photo("red")
     found = load_explainer(str(checkpoint), "cpu")(image)
     assert [(one.phrase, one.explanation) for one in found] == [
         ("The left hand", "The fingers are fused."),
         ("The sign", "Its letters are wrong."),
     ]
-    explained = Explainer(checkpoint).explain(image)
+    explained = explainer.explain(image)
     for one, expected in zip(check_artifacts(image, found), artifacts_of(explained), strict=True):
         np.testing.assert_array_equal(one.mask, expected.mask)
         assert one.score == pytest.approx(expected.score, abs=1e-5)

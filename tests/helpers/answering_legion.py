@@ -9,7 +9,6 @@ The masks are those of the random network, and mean nothing.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from answering_fakereasoning import plain_photo
@@ -43,13 +42,10 @@ ANSWERS = {
 VERDICTS = {"red": 4.0, "green": -4.0, "blue": 1.0}
 
 
-def answering_model(
-    trained: bool = True, as_red: Sequence[Image.Image] = ()
-) -> tuple[LegionForGroundedExplanation, LegionProcessor]:
+def answering_model(as_red: Sequence[Image.Image] = ()) -> tuple[LegionForGroundedExplanation, LegionProcessor]:
     """The model in evaluation mode, and its processor.
 
     Args:
-        trained: what the configuration says of the detection head.
         as_red: photographs that get the answer about the red picture.
     """
     processor = legion_processor()
@@ -60,7 +56,7 @@ def answering_model(
         text_config=text,
         grounding_config=TINY_SAM,
         detection_hidden_size=24,
-        detection_head_trained=trained,
+        detection_head_trained=True,
     )
     model = LegionForGroundedExplanation(config).eval()
     with torch.no_grad():
@@ -76,9 +72,9 @@ def answering_model(
     return model, processor
 
 
-def save_answering_legion(folder: Path, *arguments: Any, **settings: Any) -> Path:
-    """Save what `answering_model` gives, whose arguments these are; returns the folder."""
-    for part in answering_model(*arguments, **settings):
+def save_answering_legion(folder: Path, as_red: Sequence[Image.Image] = ()) -> Path:
+    """Save what `answering_model` gives; returns the folder."""
+    for part in answering_model(as_red):
         part.save_pretrained(folder)
     return folder
 
