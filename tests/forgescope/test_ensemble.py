@@ -154,6 +154,7 @@ def test_detect_with_two_models(folders, photos, tmp_path, monkeypatch, capsys):
         main()
     assert not stop.value.code
     rows = [json.loads(line) for line in (tmp_path / "out" / "report.jsonl").read_text().splitlines()]
-    assert [len(row["views"]) for row in rows] == [2, 2, 2]
+    assert [[view["model"] for view in row["views"]] for row in rows] == [folders] * 3
+    assert {view["verdict"] for row in rows for view in row["views"]} <= {"forged", "inconclusive", "authentic"}
     assert {row["model"] for row in rows} == {" + ".join(folders)}
     assert "3 examined" in capsys.readouterr().out

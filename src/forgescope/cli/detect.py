@@ -132,9 +132,9 @@ def _settings(analyzer: "Analyzer | Ensemble") -> dict[str, Any]:
     from forgescope.ensemble import Ensemble
 
     if isinstance(analyzer, Ensemble):
-        views = [_settings(one) for one in analyzer.analyzers]
+        checkpoints = [_settings(one) for one in analyzer.analyzers]
         rule = "more than half of the checkpoints decide, each by its own thresholds"
-        return {"model": analyzer.name, "precision": analyzer.precision, "rule": rule, "views": views}
+        return {"model": analyzer.name, "precision": analyzer.precision, "rule": rule, "checkpoints": checkpoints}
     localizer = analyzer.localizer
     editors = {"editors": list(localizer.editors)} if localizer.editors else {}
     return editors | {
