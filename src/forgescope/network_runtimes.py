@@ -84,7 +84,7 @@ class OnnxRuntime:
 class OpenVinoRuntime:
     """An OpenVINO network; see `load_runtime`.
 
-    Its kernels for one fixed size are up to 1.5 times as fast as those for any size (docs/performance.md), so the
+    Its kernels for one fixed size are about 1.5 times as fast as those for any size (docs/performance.md), so the
     usual shape is compiled by itself, and the network for all others when one comes.
     """
 
