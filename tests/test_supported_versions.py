@@ -84,6 +84,18 @@ def test_lowest_run_takes_the_lowest_python(tool, project, tmp_path, monkeypatch
     assert pins.read_text().splitlines() == tool.lowest_pins(tool.stated_requirements(project))
 
 
+def test_pythons_of_pyenv_are_looked_up_before_its_shims(tool, tmp_path, monkeypatch):
+    for version in ("3.9.18", "3.10.13", "3.11.7", "3.13.0"):
+        (tmp_path / "versions" / version / "bin").mkdir(parents=True)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}:/usr/bin")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    folders = tool.search_path().split(":")
+    assert folders[:3] == [f"{tmp_path}/versions/{version}/bin" for version in ("3.10.13", "3.11.7", "3.13.0")]
+    assert folders[3:] == [f"{tmp_path}/shims", "/usr/bin"]
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "none"))
+    assert tool.search_path() == f"{tmp_path / 'shims'}:/usr/bin"
+
+
 def test_continuous_integration_runs_every_supported_python(tool, project):
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())["jobs"]
     tried = jobs["tests"]["strategy"]["matrix"]["python-version"]

@@ -31,6 +31,7 @@ ENVIRONMENTS = ROOT / ".environments"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 # the versions that the last lines name, for reports of faults
 NAMED = ("torch", "transformers", "datasets", "numpy", "pillow", "opencv-python-headless")
+NOT_FOUND = "not tested, for it was found neither on PATH nor among the Pythons of uv and pyenv"
 
 
 class NotInstalledError(Exception):
@@ -75,16 +76,24 @@ def lowest_pins(requirements: Iterable[str]) -> list[str]:
     return pins
 
 
+def search_path() -> str:
+    """PATH, and before it the Pythons of pyenv: its shims do not run the versions that are not switched on."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    folders = [folder for version in PYTHONS for folder in sorted(pyenv.glob(f"versions/{version}.*/bin"))]
+    return os.pathsep.join([*map(str, folders), os.environ["PATH"]])
+
+
 def uv(*arguments: str | Path, quiet: bool = False) -> subprocess.CompletedProcess:
     """Run uv in the repository; what it prints is shown unless `quiet`."""
     from uv import find_uv_bin
 
     command = [find_uv_bin(), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=quiet, text=True, check=False)
+    env = {**os.environ, "PATH": search_path()}
+    return subprocess.run(command, cwd=ROOT, capture_output=quiet, text=True, check=False, env=env)
 
 
 def find_python(version: str) -> str | None:
-    """Path of an installed Python, or None; one that does not run, as an unset shim of pyenv, does not count."""
+    """Path of an installed Python, or None."""
     found = uv("python", "find", "--system", "--no-project", "--no-python-downloads", version, quiet=True)
     return found.stdout.strip() if found.returncode == 0 else None
 
@@ -181,10 +190,10 @@ def main(arguments: list[str] | None = None) -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     environments, missing = plan(options.kind, project, options.python)
     done = [try_out(*one, options.pytest, options.workers) for one in environments]
-    for line in (*(line for _, line in done), *(f"Python {version}: not found" for version in missing)):
+    for line in (*(line for _, line in done), *(f"Python {version}: {NOT_FOUND}" for version in missing)):
         print(f"== {line}")
     if not done:
-        print("== nothing was tested: install one of these versions of Python, or put it on PATH")
+        print("== nothing was tested: install one of these versions of Python and run this again")
     return 0 if done and all(passed for passed, _ in done) else 1
 
 
