@@ -10,7 +10,7 @@ from PIL import Image
 
 from .class_maps import ClassRule, edited_pixels, edited_share, id_mask, measure_class_map
 from .evaluator import Evaluator, Example, checked_score
-from .results import EvaluationResult, ImageRecord, Skipped
+from .results import ImageRecord, Skipped
 
 
 class ClassPrediction(Protocol):
@@ -49,7 +49,7 @@ class ClassMapEvaluator(Evaluator):
         edited = bool((edited_pixels(ids if mask is None else mask) == 1).any())
         return Example(image, mask, example.source, example.name, edited, example.label)
 
-    def _add(self, example: Example, prediction: Any, result: EvaluationResult) -> None:
+    def _record(self, example: Example, prediction: Any) -> ImageRecord:
         class_map, score, label, classes = prediction.class_map, checked_score(prediction.score), None, None
         if score is not None:
             label = int(bool(example.forged) if example.label is None else example.label)
@@ -61,4 +61,4 @@ class ClassMapEvaluator(Evaluator):
             if class_map is None:
                 raise ValueError("the model marks no pixels")
             classes = measure_class_map(class_map, np.asarray(example.mask, dtype=np.uint8), self.class_rule)
-        result.add(ImageRecord(example.name, example.source, bool(example.forged), score, None, label, classes))
+        return ImageRecord(example.name, example.source, bool(example.forged), score, None, label, classes)

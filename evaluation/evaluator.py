@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,8 @@ class Scored(Protocol):
 
 
 Predict = Callable[[list[Image.Image]], Sequence[NDArray[np.floating] | Scored]]
+# Takes an image as the model saw it, what the model said of it, and its record.
+Watch = Callable[["Example", Any, ImageRecord], None]
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Evaluator:
             where `predict` returns a score.
         perturbation: applied to every image and its mask first.
         seed: seed of the random crops.
+        watch: called with every image that was scored; None: nobody looks on.
     """
 
     predict: Predict
@@ -85,6 +88,7 @@ class Evaluator:
     score: Callable[[NDArray[np.floating]], float] = lambda map_: top_fraction_score(map_, SCORE_TOP_FRACTION)
     perturbation: Perturbation = NONE
     seed: int = 0
+    watch: Watch | None = None
 
     def run(self, examples: Iterable[Example | Skipped], total: int | None = None) -> EvaluationResult:
         """Evaluate a stream of examples.
@@ -146,11 +150,14 @@ class Evaluator:
             return
         for example, prediction in zip(examples, predictions, strict=True):
             try:
-                self._add(example, prediction, result)
+                result.add(self._record(example, prediction))
             except ValueError as error:
                 result.skipped.append(Skipped(example.name, str(error)))
+                continue
+            if self.watch is not None:
+                self.watch(example, prediction, result.records[-1])
 
-    def _add(self, example: Example, prediction: NDArray[np.floating] | Scored, result: EvaluationResult) -> None:
+    def _record(self, example: Example, prediction: NDArray[np.floating] | Scored) -> ImageRecord:
         probabilities, own_score = as_map_and_score(prediction)
         if probabilities is not None and not np.isfinite(probabilities).all():
             raise ValueError("the model returned probabilities that are not finite")
@@ -164,7 +171,7 @@ class Evaluator:
             raise ValueError("the model returned neither a map nor a score")
         if self.rules and probabilities is not None and example.mask is not None:
             pixels = measure_image(probabilities, np.asarray(example.mask, dtype=np.uint8), self.rules)
-        result.add(ImageRecord(example.name, example.source, bool(example.forged), score, pixels, label))
+        return ImageRecord(example.name, example.source, bool(example.forged), score, pixels, label)
 
 
 def as_map_and_score(prediction: NDArray[np.floating] | Scored) -> tuple[NDArray[np.floating] | None, float | None]:

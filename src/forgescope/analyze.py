@@ -157,6 +157,18 @@ class Analyzer:
         """
         return [replace(one, score=one.final_score(self.rule)) for one in self.localizer.examine(images)]
 
+    def report(self, image: Image.Image, found: Examination) -> ForgeryReport:
+        """Make the report on an image from what the model said of it.
+
+        Args:
+            image: mode RGB.
+            found: one of `Localizer.examine`, or of `examine`, on this image.
+
+        Raises:
+            ValueError: values that are not numbers.
+        """
+        return self._report(None, ReadImage(image), found)
+
     def probability_maps(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
         """Compute the probability of each pixel to be forged: (H, W) float32 for each image, see `Localizer`.
 

@@ -14,6 +14,7 @@ from forgescope.evaluation.class_maps import ClassRule
 from forgescope.evaluation.class_report import edit_tables
 from forgescope.evaluation.class_rows import area_rows, class_rows, pooled_confusions
 from forgescope.evaluation.edit_protocol import EditProtocol, with_paper_values
+from forgescope.evaluation.evaluator import Watch
 from forgescope.evaluation.perturbations import Perturbation
 from forgescope.evaluation.results import EvaluationResult
 from forgescope.evaluation.rows import Row
@@ -37,10 +38,12 @@ class EditPrediction:
     Args:
         class_map: (H, W) uint8, 0 = authentic; None: it marks no pixels.
         score: a classifier's, 0 to 1; None: it has no classifier.
+        examination: of which these are made; None: of a foreign classifier.
     """
 
     class_map: NDArray[np.uint8] | None
     score: float | None
+    examination: Examination | None = None
 
 
 def load_judge(checkpoint: str, protocol: EditProtocol, fake_class: str | None = None, **settings: Any) -> Judge:
@@ -95,6 +98,7 @@ def evaluate_edits(
     tolerance: Tolerance | None = None,
     seed: int = 0,
     resamples: int,
+    watch: Watch | None = None,
 ) -> EvaluationRun:
     """Measure checkpoints as a table of the paper does; rows hold the paper's numbers too.
 
@@ -106,6 +110,7 @@ def evaluate_edits(
         tolerance: of the boundary F1; None: 2 pixels.
         seed: of random crops.
         resamples: draws of the bootstrap intervals; 0 for none.
+        watch: looks on in the first run of the first checkpoint, see `Evaluator`.
 
     Raises:
         ValueError: not a single image could be scored.
@@ -121,7 +126,9 @@ def evaluate_edits(
                 perturbation=perturbation,
                 seed=seed,
                 class_rule=rule,
+                watch=watch,
             )
+            watch = None
             result = evaluator.run(images.examples(), total=images.total)
             results.append(result)
             own = _rows(result, protocol, rule, resamples)
@@ -169,7 +176,7 @@ class _Predictor:
             return [EditPrediction(None, one.score) for one in self.judge.examine(photos)]
         threshold = self.judge.rule.mask_threshold
         found = self.judge.localizer.examine(photos, classes=True)
-        return [EditPrediction(_class_map(one, threshold), one.score) for one in found]
+        return [EditPrediction(_class_map(one, threshold), one.score, one) for one in found]
 
 
 def _class_map(examination: Examination, threshold: float) -> NDArray[np.uint8] | None:

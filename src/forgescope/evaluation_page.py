@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page, which needs no other file and no network; its look is in templates/evaluation.*."""
+"""An evaluation as one HTML page, which works without a network; its look is in templates/evaluation.*."""
 
 import base64
 import html
@@ -10,6 +10,7 @@ from forgescope.evaluation.report import PAPER, Table
 from forgescope.evaluation.rows import CUSTOM, Row
 
 from .page_template import fill_page, read_template
+from .photograph_table import SCRIPTS, STYLES
 
 # First columns of the table of all numbers; the other fields of the rows follow.
 COLUMNS = {
@@ -34,7 +35,7 @@ Cell: TypeAlias = tuple[str, str | None]
 
 
 def evaluation_page(
-    notes: Sequence[str], tables: Sequence[Table], rows: Sequence[Row], charts: Sequence[bytes]
+    notes: Sequence[str], tables: Sequence[Table], rows: Sequence[Row], charts: Sequence[bytes], photographs: str = ""
 ) -> bytes:
     """Put a page together.
 
@@ -43,6 +44,7 @@ def evaluation_page(
         tables: numbers laid out, each under its rule.
         rows: all numbers.
         charts: SVG pictures.
+        photographs: section of the images, see `ImageBook`; empty: none.
 
     Returns:
         The page, UTF-8.
@@ -51,14 +53,15 @@ def evaluation_page(
     title = ": ".join(["forgescope evaluation", *([", ".join(names)] if names else [])])
     return fill_page(
         "evaluation.html",
-        style=read_template("page.css", "evaluation.css"),
-        script=read_template("evaluation.js"),
+        style=read_template("page.css", *STYLES, "evaluation.css"),
+        script=read_template("evaluation.js", *(SCRIPTS if photographs else ())),
         title=html.escape(title),
         notes="".join(f"<li>{html.escape(note)}</li>" for note in notes),
         charts="".join(map(_chart, charts)),
         tables="".join(
             _table(one.title, one.header, [[_laid_out(text) for text in line] for line in one.lines]) for one in tables
         ),
+        photographs=photographs,
         count=str(len(rows)),
         rows=_row_table(rows),
     )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from forgescope.evaluation.evaluator import Evaluator
+from forgescope.evaluation.evaluator import Evaluator, Watch
 from forgescope.evaluation.perturbations import Perturbation
 from forgescope.evaluation.protocol import Protocol
 from forgescope.evaluation.protocol_rows import missing_groups, protocol_rows
@@ -52,6 +52,7 @@ def evaluate_folder(
     *,
     seed: int,
     resamples: int,
+    watch: Watch | None = None,
 ) -> EvaluationRun:
     """Measure a checkpoint on files.
 
@@ -63,6 +64,7 @@ def evaluate_folder(
         perturbations: each is a run of its own.
         seed: of random crops.
         resamples: draws of the bootstrap intervals; 0 for none.
+        watch: looks on in the first run, see `Evaluator`.
 
     Raises:
         ValueError: not a single image could be scored.
@@ -70,6 +72,7 @@ def evaluate_folder(
     results, rows = [], []
     for perturbation in perturbations:
         evaluator = _evaluator(analyzer, analyzer.localizer.examine, rules, perturbation, seed)
+        evaluator.watch, watch = watch, None
         results.append(evaluator.run(read_examples(files), total=len(files)))
         rows += result_rows(results[-1], name, forged_threshold=analyzer.rule.forged_threshold, resamples=resamples)
     return EvaluationRun(results, rows, [f"{len(files)} images", f"precision: {analyzer.precision}"])
@@ -83,6 +86,7 @@ def evaluate_protocol(
     *,
     seed: int,
     resamples: int,
+    watch: Watch | None = None,
 ) -> EvaluationRun:
     """Measure a checkpoint as a paper does; rows hold the paper's numbers too.
 
@@ -93,6 +97,7 @@ def evaluate_protocol(
         perturbations: each is a run of its own.
         seed: of random crops.
         resamples: draws of the bootstrap intervals; 0 for none.
+        watch: looks on in the first run, see `Evaluator`.
 
     Raises:
         ValueError: not a single image could be scored, or of no subset both fake and real ones.
@@ -104,6 +109,7 @@ def evaluate_protocol(
     results, rows = [], []
     for perturbation in perturbations:
         evaluator = _evaluator(analyzer, examine, (), perturbation, seed)
+        evaluator.watch, watch = watch, None
         results.append(evaluator.run(images.examples(), total=images.total))
         rows += protocol_rows(results[-1], protocol, resamples)
     notes = [f"{images.total} images", f"precision: {analyzer.precision}", f"{protocol.paper}, {protocol.table}"]

@@ -11,7 +11,7 @@ from PIL import Image
 from forgescope.datasets_scripts.load import corpus_builder
 from forgescope.datasets_scripts.notes import UNUSABLE, Notes
 from forgescope.datasets_scripts.pixels import ids_of
-from forgescope.evaluation.evaluator import Evaluator, Example
+from forgescope.evaluation.evaluator import Evaluator, Example, Watch
 from forgescope.evaluation.localization_protocol import LocalizationProtocol
 from forgescope.evaluation.localization_rows import localization_rows
 from forgescope.evaluation.perturbations import Perturbation
@@ -101,6 +101,7 @@ def evaluate_localization(
     *,
     seed: int,
     resamples: int,
+    watch: Watch | None = None,
 ) -> EvaluationRun:
     """Measure a checkpoint as the paper does; rows hold the paper's numbers too.
 
@@ -111,6 +112,7 @@ def evaluate_localization(
         perturbations: each is a run of its own.
         seed: of random crops.
         resamples: draws of the bootstrap intervals; 0 for none.
+        watch: looks on in the first run, see `Evaluator`.
 
     Raises:
         ValueError: not a single image could be scored.
@@ -126,7 +128,9 @@ def evaluate_localization(
             image_scorer(analyzer),
             perturbation,
             seed,
+            watch,
         )
+        watch = None
         results.append(evaluator.run(images.examples(), total=images.total))
         rows += localization_rows(results[-1], protocol, resamples)
     notes = [f"{images.total} images", f"precision: {analyzer.precision}", f"{protocol.paper}, {protocol.table}"]

@@ -46,7 +46,7 @@ def thumbnail(row: Row) -> tuple[str, tuple[int, int]] | None:
         picture = _reduced(row["overlay"] or row["path"], THUMBNAIL_EDGE, is_own=row["overlay"] is not None)
     except (OSError, ImageReadError):
         return None
-    return _data_address(picture), picture.size
+    return data_address(webp(picture)), picture.size
 
 
 def pictures(row: Row, folder: Path, inlined: bool) -> dict[str, Any]:
@@ -78,24 +78,34 @@ def _source(path: str, folder: Path, inlined: bool, is_own: bool) -> str | None:
     if not inlined:
         return link(path, folder)
     try:
-        return _data_address(_reduced(path, INLINED_EDGE, is_own))
+        return data_address(webp(_reduced(path, INLINED_EDGE, is_own)))
     except (OSError, ImageReadError):
         return None
 
 
-def _data_address(picture: Image.Image) -> str:
+def webp(picture: Image.Image) -> bytes:
+    """Encode a picture; the two values of a mask stay as they are."""
     content = io.BytesIO()
-    # the two values of a mask stay as they are
     lossless = picture.mode == "L" and picture.getcolors(2) is not None
     picture.save(content, "WEBP", lossless=lossless, **WEBP)
-    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
+    return content.getvalue()
+
+
+def data_address(content: bytes) -> str:
+    """Address that holds a picture of `webp` itself."""
+    return f"data:image/webp;base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def reduced(picture: Image.Image, edge: int) -> Image.Image:
+    """Copy a picture, at most `edge` pixels wide and high."""
+    picture = picture.copy()
+    picture.thumbnail((edge, edge))
+    return picture
 
 
 def _reduced(path: str, edge: int, is_own: bool) -> Image.Image:
     if not is_own:
-        picture = read_image(path).image.copy()
-        picture.thumbnail((edge, edge))
-        return picture
+        return reduced(read_image(path).image, edge)
     # our own JPEG: decoded at a reduced size, which thumbnail() asks for
     with Image.open(path) as picture:
         picture.thumbnail((edge, edge))

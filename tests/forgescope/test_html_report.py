@@ -193,5 +193,5 @@ def test_a_template_is_filled_once(monkeypatch):
 def test_masks_keep_their_two_values():
     mask = Image.new("L", (64, 64))
     mask.paste(255, (0, 0, 31, 64))
-    found = picture(report_pictures._data_address(mask)).convert("L")
+    found = picture(report_pictures.data_address(report_pictures.webp(mask))).convert("L")
     assert found.getcolors() == [(33 * 64, 0), (31 * 64, 255)]

@@ -33,7 +33,7 @@ def run_grounded(
     embedder: str | None,
     seed: int,
     resamples: int,
-) -> "EvaluationRun":
+) -> "tuple[EvaluationRun, None]":
     """Run a table of LEGION about artifacts.
 
     Args:
@@ -106,7 +106,7 @@ def run_grounded(
     )
     if plot is not None:
         save_pictures(run.rows, images, file, plot, CHART)
-    return run
+    return run, None
 
 
 def run_families(
@@ -121,7 +121,7 @@ def run_families(
     per_class: int | None,
     seed: int,
     resamples: int,
-) -> "EvaluationRun":
+) -> "tuple[EvaluationRun, None]":
     """Run LEGION's table of detection by families of generators; arguments and errors as in `run_grounded`."""
     from forgescope.evaluation.protocol_plots import save_protocol_plot
     from forgescope.grounded_model import load_scorer
@@ -136,7 +136,7 @@ def run_families(
         chart = plot if plot.suffix else plot / CHART
         chart.parent.mkdir(parents=True, exist_ok=True)
         save_protocol_plot([row for row in run.rows if row.source in protocol.families], chart)
-    return run
+    return run, None
 
 
 def _answers_file(answers: Path | None, json_file: Path | None, model: str | None) -> Path:

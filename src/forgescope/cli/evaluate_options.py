@@ -1,11 +1,28 @@
 """Options of `forgescope evaluate`, in the order of its help."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from forgescope.cli.protocols import complete_protocol
+
+# Page of `--format html` where `--html` names no other.
+PAGE = Path("forgescope-evaluation.html")
+
+
+class ReportFormat(str, Enum):
+    """What is made of a run."""
+
+    TEXT = "text"
+    HTML = "html"
+
+
+def page_file(report_format: ReportFormat, html: Path | None) -> Path | None:
+    """File of the web page; None: none is wanted."""
+    return PAGE if html is None and report_format is ReportFormat.HTML else html
+
 
 Data = Annotated[
     Path,
@@ -93,9 +110,12 @@ JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the rows as JSON; -: print them alone.")
 ]
 Markdown = Annotated[Path | None, typer.Option(help="Write the tables as Markdown.")]
+Format = Annotated[
+    ReportFormat, typer.Option("--format", help=f"Tables alone, or also a web page, {PAGE} if --html names no other.")
+]
 Html = Annotated[
     Path | None,
-    typer.Option("--html", metavar="FILE", help="Write tables, rows and chart as one web page."),
+    typer.Option("--html", metavar="FILE", help="Write tables, rows, chart and images as one web page."),
 ]
 Plot = Annotated[
     Path | None,

@@ -25,7 +25,7 @@ def run_reasoning(
     per_class: int | None,
     seed: int,
     resamples: int,
-) -> "EvaluationRun":
+) -> "tuple[EvaluationRun, None]":
     """Run a table of FakeReasoning.
 
     Args:
@@ -77,7 +77,7 @@ def run_reasoning(
         from forgescope.explain import Explainer
 
         answerer = Explainer(model, **settings, model_types=("fakereasoning",))
-    return evaluate_reasoning(
+    run = evaluate_reasoning(
         images,
         file,
         answerer,
@@ -88,3 +88,4 @@ def run_reasoning(
         seed=seed,
         resamples=resamples,
     )
+    return run, None

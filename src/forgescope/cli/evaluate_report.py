@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from forgescope.evaluation.report import Table
     from forgescope.evaluation.results import EvaluationResult
+    from forgescope.evaluation_pictures import ImageBook
     from forgescope.evaluation_runs import EvaluationRun
 
 # What is printed of a protocol; the files have every number.
@@ -26,6 +28,7 @@ def show_and_write(
     plot: Path | None,
     protocol: str | None,
     page: Path | None = None,
+    images: "ImageBook | None" = None,
 ) -> None:
     """Print the notes and tables of a run, and write what was asked for.
 
@@ -36,10 +39,12 @@ def show_and_write(
         markdown: for the tables.
         plot: for the chart.
         protocol: name of the paper's table; None: a folder was measured.
-        page: for tables, rows and chart as HTML.
+        page: for tables, rows, chart and images as HTML.
+        images: of the run; None: the page has none.
     """
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.table import Column
+    from rich.table import Table as RichTable
 
     from forgescope.evaluation.class_report import confusion_table
     from forgescope.evaluation.report import to_json, to_markdown, to_tables, write_text
@@ -53,7 +58,7 @@ def show_and_write(
     tables = to_tables(shown, intervals=False) if run.tables is None else run.tables
     # several matrices are better looked at in the picture or the file
     for content in [*tables, *matrices] if len(matrices) == 1 else tables:
-        table = Table(*(Column(name, overflow="fold") for name in content.header))
+        table = RichTable(*(Column(name, overflow="fold") for name in content.header))
         table.columns[0].no_wrap = True
         for cells in content.lines:
             table.add_row(*cells)
@@ -65,11 +70,29 @@ def show_and_write(
     if plot:
         _draw(run, plot, protocol)
     if page:
-        from forgescope.evaluation_page import evaluation_page
-
-        charts, lacks = _charts(run, protocol)
         every = [*(to_tables(run.rows) if run.tables is None else run.tables), *matrices]
-        write_text(page, evaluation_page([*notes, *lacks], every, run.rows, charts).decode())
+        _write_page(page, run, notes, every, protocol, images)
+
+
+def _write_page(
+    page: Path,
+    run: "EvaluationRun",
+    notes: list[str],
+    tables: "list[Table]",
+    protocol: str | None,
+    images: "ImageBook | None",
+) -> None:
+    """Write the page; arguments as in `show_and_write`, `tables` as they are laid out."""
+    from forgescope.evaluation.report import write_text
+    from forgescope.evaluation_page import evaluation_page
+
+    charts, lacks = _charts(run, protocol)
+    photographs = ""
+    if images is not None:
+        images.add_failures(run.results[0].skipped)
+        photographs = images.section(run.results[0].perturbation.name)
+    write_text(page, evaluation_page([*notes, *lacks], tables, run.rows, charts, photographs).decode())
+    typer.echo(f"page: {page}")
 
 
 def _charts(run: "EvaluationRun", protocol: str | None) -> tuple[list[bytes], list[str]]:

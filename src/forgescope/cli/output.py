@@ -87,6 +87,23 @@ def json_writer(file: Path | None) -> Iterator[Callable[[str], None]]:
         yield lambda text: print_text(text, stdout)
 
 
+def make_places(*files: Path | None) -> None:
+    """Make the folders of files that are written after a long run, so that none is in vain.
+
+    Args:
+        files: None: not wanted; `-`: standard output.
+
+    Raises:
+        OSError: a file cannot be written there.
+    """
+    for file in files:
+        if file is None or file == STANDARD_OUTPUT:
+            continue
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(file.parent, os.W_OK):
+            raise PermissionError(f"cannot write {file}: its folder allows it to nobody here, choose another place")
+
+
 def print_json(value: Any, file: Any = None) -> None:
     """Print a value as one line of JSON; numbers that are not finite become null, paths their text."""
     print_text(json.dumps(_finite(value), default=str), file)

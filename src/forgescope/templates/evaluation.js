@@ -1,6 +1,7 @@
 'use strict';
-// The page of `forgescope evaluate`: its tables are sorted by a click on a head, and rows are found by words.
-
+// The page of `forgescope evaluate`: its tables are sorted by a click on a head, and rows are found by words. In a block,
+// for photographs.js has names of its own.
+{
 const collator = new Intl.Collator(undefined, { numeric: true });
 
 function sortBy(head) {
@@ -24,13 +25,14 @@ function sortBy(head) {
   head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
 }
 
-for (const button of document.querySelectorAll('th button')) {
+for (const button of document.querySelectorAll('.wide th button')) {
   button.addEventListener('click', () => sortBy(button.parentElement));
 }
 
-document.getElementById('search').addEventListener('input', (event) => {
+document.getElementById('words').addEventListener('input', (event) => {
   const words = event.target.value.toLowerCase().split(/\s+/);
   const rows = [...document.querySelectorAll('#all tbody tr')];
   for (const row of rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
   document.getElementById('count').textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
 });
+}

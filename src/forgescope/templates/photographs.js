@@ -1,12 +1,12 @@
 'use strict';
-// The page of `forgescope detect`: a table that is sorted and filtered. report_photograph.js opens one of its rows.
+// The photographs of a page: a table that is sorted and filtered. photograph.js opens one of its rows.
 // Texts are set as text, never as markup; the provenance cells alone come as markup, made by provenance_cell.py.
 
 const PAGE_SIZE = 50;
 const byId = (id) => document.getElementById(id);
 const report = JSON.parse(byId('report').textContent);
 const collator = new Intl.Collator(undefined, { numeric: true });
-const percent = (share) => (share === null ? '' : `${(100 * share).toFixed(2)}%`);
+const percent = (share) => ((share ?? null) === null ? '' : `${(100 * share).toFixed(2)}%`);
 const table = { column: null, down: true, page: 0, shown: [] };
 
 function make(tag, properties, ...children) {
@@ -17,7 +17,7 @@ function make(tag, properties, ...children) {
 
 // ---- cells
 
-const badge = (row) => make('span', { className: `badge ${row.verdict}` }, row.verdict);
+const badge = (row) => row.verdict && make('span', { className: `badge ${row.verdict}` }, row.verdict);
 const paragraphs = (text) => text.split('\n').filter(Boolean).map((line) => make('p', {}, line));
 const number = (text) => make('td', { className: 'number' }, text);
 
@@ -48,7 +48,7 @@ function bar(row) {
 }
 
 function scoreCell(row) {
-  return row.score === null ? make('td') : make('td', { className: 'number' }, row.score.toFixed(3), bar(row));
+  return (row.score ?? null) === null ? make('td') : make('td', { className: 'number' }, row.score.toFixed(3), bar(row));
 }
 
 function swatch(color) {
@@ -80,11 +80,22 @@ function provenanceCell(row) {
   return template.content.firstElementChild;
 }
 
+// a false alarm or a miss is named beside the truth
+const outcome = (row) => (row.outcome ? make('div', { className: 'outcome' }, row.outcome) : null);
+const digits = (value) => value?.toFixed(3) ?? '';
+const known = (name) => report.rows.some((row) => (row[name] ?? null) !== null);
+
 const columns = [
   { title: 'Picture', cell: pictureCell },
   { title: 'Path', key: (row) => row.path, cell: pathCell },
-  { title: 'Verdict', key: (row) => row.verdict, cell: (row) => make('td', {}, badge(row)) },
-  { title: 'Score', numeric: true, key: (row) => row.score, cell: scoreCell },
+  { title: 'Verdict', key: (row) => row.verdict, cell: (row) => make('td', {}, badge(row) ?? ''), unless: !known('verdict') },
+  { title: 'Truth', key: (row) => row.truth, cell: (row) => make('td', {}, row.truth ?? '', outcome(row)),
+    unless: !known('truth') },
+  { title: 'Subset', key: (row) => row.subset, cell: (row) => make('td', {}, row.subset ?? ''),
+    unless: !known('subset') },
+  { title: 'Score', numeric: true, key: (row) => row.score, cell: scoreCell, unless: !known('score') },
+  { title: 'F1', numeric: true, key: (row) => row.f1, cell: (row) => number(digits(row.f1)), unless: !known('f1') },
+  { title: 'IoU', numeric: true, key: (row) => row.iou, cell: (row) => number(digits(row.iou)), unless: !known('iou') },
   { title: 'Forged share', numeric: true, key: (row) => row.forged, cell: (row) => number(percent(row.forged)) },
   { title: 'AI-made share', numeric: true, key: (row) => row.ai, cell: (row) => number(percent(row.ai)),
     unless: !report.with.ai },
@@ -97,7 +108,7 @@ const columns = [
 // ---- table
 
 function compare(one, other) {
-  const [first, second] = [one, other].map(table.column.key);
+  const [first, second] = [one, other].map((row) => table.column.key(row) ?? null);
   // what is unknown stands last, whichever way the rest is sorted
   if (first === null || second === null) return (first === null) - (second === null);
   const order = table.column.numeric ? first - second : collator.compare(first, second);
@@ -105,9 +116,10 @@ function compare(one, other) {
 }
 
 function arrange() {
-  const verdicts = [...document.querySelectorAll('#tools [type=checkbox]:checked')].map((box) => box.value);
+  const hidden = [...document.querySelectorAll('#tools [name=verdict]:not(:checked)')].map((box) => box.value);
   const letters = byId('search').value.toLowerCase();
-  table.shown = report.rows.filter((row) => verdicts.includes(row.verdict) && row.path.toLowerCase().includes(letters));
+  const fits = (row) => !hidden.includes(row.verdict) && row.path.toLowerCase().includes(letters);
+  table.shown = report.rows.filter((row) => fits(row) && (row.outcome || !byId('wrong')?.checked));
   table.shown.sort(compare);
   turn(0);
 }
@@ -167,4 +179,4 @@ for (const pager of document.querySelectorAll('.pager')) {
 }
 byId('tools').addEventListener('input', arrange);
 byId('tools').addEventListener('submit', (event) => event.preventDefault());
-sortBy(columns.find((column) => column.title === 'Score'));
+sortBy(columns.find((column) => column.title === 'Score') ?? columns.find((column) => column.key));

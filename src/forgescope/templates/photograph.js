@@ -1,4 +1,4 @@
-// The dialog of one photograph, a part of the script of report.js: pictures that lie over it, and what was found.
+// The dialog of one photograph, a part of the script of photographs.js: pictures that lie over it, and what was found.
 
 let opened = -1; // place in table.shown
 
@@ -70,21 +70,25 @@ function boxes(row) {
 
 function facts(row) {
   if (row.error) return [make('p', { className: 'verdict' }, badge(row)), make('p', {}, row.error)];
-  const parts = [make('p', { className: 'verdict' }, badge(row), `score ${row.score.toFixed(3)}`, scale(row))];
+  const scored = (row.score ?? null) === null ? [] : [`score ${row.score.toFixed(3)}`, scale(row)];
+  const parts = [make('p', { className: 'verdict' }, badge(row), ...scored)];
   parts.push(make('dl', {}, ...[
+    ['Truth', [row.truth, row.outcome].filter(Boolean).join(': ')], ['Subset', row.subset],
+    ['F1', digits(row.f1)], ['IoU', digits(row.iou)],
     ['Forged share', percent(row.forged)], ['AI-made share', percent(row.ai)],
     ['Editors', row.editors.map(([name, , share]) => `${name} ${share}`).join(', ')],
     ['Size', `${row.width} × ${row.height}`],
   ].filter(([, text]) => text).flatMap(([name, text]) => [make('dt', {}, name), make('dd', {}, text)])));
   if (row.views.length) parts.push(make('h3', {}, 'Checkpoints'), viewTable(row));
   if (row.explanation) parts.push(fold('Explanation', ...paragraphs(row.explanation)));
+  if (row.reference) parts.push(fold('Annotated explanation', ...paragraphs(row.reference)));
   if (row.regions.length) parts.push(make('h3', {}, 'Regions'), regionTable(row));
   if (row.origin) {
     parts.push(make('h3', {}, 'Provenance'), make('div', { className: 'provenance' }, ...provenanceCell(row).children));
   }
   if (row.notes.length) parts.push(fold('Notes', make('ul', {}, ...row.notes.map((note) => make('li', {}, note)))));
   const links = row.files.flatMap(([name, href]) => [make('a', { href, target: '_blank' }, name), ' · ']);
-  return [...parts, make('p', {}, 'Files: ', ...links.slice(0, -1))];
+  return links.length ? [...parts, make('p', {}, 'Files: ', ...links.slice(0, -1))] : parts;
 }
 
 /** The score as a bar, with a mark at each threshold. */
