@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
+
+from forgescope.datasets_scripts.features import turned_upright
 
 from .image_folder import (
     FolderResult,
@@ -160,7 +162,7 @@ def open_photo(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return turned_upright(image).convert("RGB")
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is not an image") from error
     except Exception as error:  # Pillow's decoders raise nearly any type on damaged data

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from .corpus import CorpusBuilder
-from .features import LABEL_NAMES
+from .features import LABEL_NAMES, turned_upright
 from .load import corpus_builder
 from .notes import Notes
 from .pixels import IMAGE_ERRORS
@@ -157,7 +157,7 @@ def _tile(row: dict[str, Any]) -> Image.Image:
     """A square with the example in its middle; grey where the image cannot be decoded."""
     tile = Image.new("RGB", (TILE, TILE), (235, 235, 235))
     try:
-        shown = ImageOps.contain(ImageOps.exif_transpose(_open(row["image"])).convert("RGB"), (TILE, TILE))
+        shown = ImageOps.contain(turned_upright(_open(row["image"])).convert("RGB"), (TILE, TILE))
         if row["mask"] is not None:
             shown = overlay(shown, _open(row["mask"]))
     except IMAGE_ERRORS:

@@ -1,4 +1,4 @@
-"""Columns that every corpus of this package has, and the reader of folders that hold them.
+"""Columns that every corpus of this package has, the reader of folders that hold them, and pictures turned upright.
 
 A folder holds metadata.jsonl and the files it names: the form of `load_dataset("imagefolder")`, with one row an image
 and `file_name`, `mask_file_name`, `label`, `id` and so on. Masks: non-zero = forged pixel. Labels: 1 = fake.
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import datasets
+from PIL import ExifTags, Image
 
 LABEL_NAMES = ("real", "fake")
 SPLITS = ("train", "validation", "test")
@@ -23,6 +24,21 @@ AUTHENTIC_TASK = "authentic"
 PROMPTFORGE_TEST_PERCENT = 5
 # Missing files named in one error message.
 MAX_NAMED_FILES = 3
+# How a picture of each EXIF orientation is turned upright; 1 is upright. As in processing/image_conversion.py, which
+# is copied to the Hub, and which the folders that read corpora do not import.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Where Pillow looks for the orientation; dropped from a picture that was turned, or it would be turned again.
+ORIENTATION_KEYS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+# Orientations that swap the sides.
+SIDEWAYS = (5, 6, 7, 8)
 
 
 def forgery_features() -> datasets.Features:
@@ -209,3 +225,27 @@ def _to_dataset(rows: list[dict], split: str | None) -> datasets.Dataset:
     features = forgery_features()
     columns = {name: [row[name] for row in rows] for name in features}
     return datasets.Dataset.from_dict(columns, features=features, split=split)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF orientation 1..8; 1 (upright) when it is absent, unknown or in damaged data."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Pillow raises several types
+        image.load()  # raises what is wrong with the pixels, which `getexif` may have met
+        return 1
+    return orientation if orientation in TURNS else 1
+
+
+def turned_upright(image: Image.Image) -> Image.Image:
+    """Decode an image and turn its pixels as its EXIF orientation says; the same object when there is nothing to turn.
+
+    Unlike `ImageOps.exif_transpose`, no EXIF is written anew, which fails where it is damaged.
+    """
+    image.load()
+    turn = TURNS.get(orientation_of(image))  # after decoding: Pillow turns TIFF files while it decodes them
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.info = {key: value for key, value in turned.info.items() if key not in ORIENTATION_KEYS}
+    return turned

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .corpus import CorpusConfig
+from .features import turned_upright
 from .notes import Notes
 from .pixels import IMAGE_ERRORS, StoredImage
 
@@ -52,7 +53,7 @@ def align_format(data: bytes, quality: int = GAMMA_JPEG_QUALITY) -> bytes:
     if not data.startswith(PNG_SIGNATURE):
         return data
     with Image.open(io.BytesIO(data)) as image:
-        picture = _jpeg_mode(ImageOps.exif_transpose(image))
+        picture = _jpeg_mode(turned_upright(image))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality, subsampling=SUBSAMPLING)
     return buffer.getvalue()

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
+from .features import SIDEWAYS
 from .pixels import IMAGE_ERRORS, StoredImage
 
 ROWS_IN_FLIGHT = 8
-# EXIF orientations that swap width and height.
-TURNED = (5, 6, 7, 8)
 
 
 @dataclass
@@ -78,7 +77,7 @@ class RowProber:
                     image.load()
                 # of a PNG, whose tags may stand behind the pixels, they are not read without decoding
                 tags = image.getexif() if full_decode or image.format != "PNG" else {}
-                turned = tags.get(ExifTags.Base.Orientation) in TURNED
+                turned = tags.get(ExifTags.Base.Orientation) in SIDEWAYS
                 found.size = image.size[::-1] if turned else image.size
         except IMAGE_ERRORS as error:
             found.broken.append(f"image: {error}")

@@ -37,8 +37,11 @@ def orientation_of(image: Image.Image) -> int:
     return orientation if orientation in TURNS else 1
 
 
-def _turned_upright(image: Image.Image) -> Image.Image:
-    """Turn the pixels; unlike `ImageOps.exif_transpose`, no EXIF is written anew, which fails where it is damaged."""
+def turned_upright(image: Image.Image) -> Image.Image:
+    """Turn the pixels as the EXIF orientation says; the same object when there is nothing to turn.
+
+    Unlike `ImageOps.exif_transpose`, no EXIF is written anew, which fails where it is damaged.
+    """
     image.load()
     orientation = orientation_of(image)
     if orientation == 1:  # Pillow turns TIFF files while it decodes them
@@ -75,7 +78,7 @@ def to_upright_rgb(image: Image.Image) -> Image.Image:
         ValueError: 32-bit grey values outside 0..65535, or floating-point pixels.
     """
     if orientation_of(image) != 1:
-        image = _turned_upright(image)
+        image = turned_upright(image)
     if image.mode == "RGB" and not has_alpha(image):
         return image
     if image.mode == "F":

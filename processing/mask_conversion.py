@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torchvision.transforms.v2 import functional as tvF
 
-from .image_conversion import orientation_of
+from .image_conversion import turned_upright
 
 IGNORE_INDEX = 255
 # What the pixels of a mask say, see `read_mask`.
@@ -59,9 +59,7 @@ def read_mask(
 def _pixels(segmentation_map: Any, height: int, width: int) -> torch.Tensor:
     """The values of a mask as displayed, (H, W)."""
     if isinstance(segmentation_map, Image.Image):
-        if orientation_of(segmentation_map) != 1:
-            segmentation_map = ImageOps.exif_transpose(segmentation_map)
-        segmentation_map = np.array(segmentation_map)
+        segmentation_map = np.array(turned_upright(segmentation_map))
     mask = torch.as_tensor(segmentation_map)
     if mask.ndim == 3 and mask.shape[0] == 1:
         mask = mask[0]

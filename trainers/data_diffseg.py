@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from forgescope.processing.image_conversion import to_upright_rgb
+
 from .rows_diffseg import DiffSegDataConfig, check_ids, editor_ids, kept_rows, mask_values, row_editors
 from .rows_gamma import row_name
 
@@ -74,8 +76,8 @@ class EditRows(torch.utils.data.Dataset):
 
     def _photograph(self, path: Path) -> Image.Image:
         try:
-            photo = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-        except OSError as error:
+            photo = to_upright_rgb(Image.open(path))
+        except (OSError, ValueError) as error:
             raise OSError(f"{path} cannot be read ({error}): take it out of the untouched photographs") from error
         if self.negative_edge is None:
             return photo

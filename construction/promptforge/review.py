@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
+
+from forgescope.datasets_scripts.features import SIDEWAYS, orientation_of, turned_upright
 
 from .review_page import page_end, page_start, pair_script
 from .review_sample import Place, find_candidates, pair_id, pair_source, read_place
@@ -30,7 +32,6 @@ PAGE_NAME = "index.html"
 MAX_SIDE = 512  # pixels of an embedded image
 IMAGE_QUALITY = 85
 ENCODER_EFFORT = 2  # of 0 to 6: twice as fast as the default, files a few per cent larger
-SIDEWAYS = (5, 6, 7, 8)  # orientations of EXIF that swap the sides
 STENCIL_COLOURS = [0, 0, 0, 255, 255, 255]
 KEY_LENGTH = 16  # hexadecimal digits
 TEXT_FIELDS = ("task", "source_task", "instruction", "instruction_en")
@@ -174,10 +175,10 @@ def _shown_image(content: bytes, name: str, encode: Callable[[Image.Image], dict
 
 def _encode_photo(image: Image.Image) -> dict[str, Any]:
     width, height = image.size
-    if image.getexif().get(ExifTags.Base.Orientation, 1) in SIDEWAYS:
+    if orientation_of(image) in SIDEWAYS:
         width, height = height, width
     image.draft("RGB", (MAX_SIDE, MAX_SIDE))  # a large JPEG is decoded at a reduced size
-    shown = ImageOps.exif_transpose(image).convert("RGB")
+    shown = turned_upright(image).convert("RGB")
     shown.thumbnail((MAX_SIDE, MAX_SIDE))
     address = _address(shown, "WEBP", quality=IMAGE_QUALITY, method=ENCODER_EFFORT)
     return {"data": address, "width": width, "height": height}

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from damaged_exif import CUT_OFF, NO_EXIF, TURNED_AND_DAMAGED
 from PIL import Image
 
 from forgescope.construction.image_folder import find_photos
@@ -391,6 +392,14 @@ def test_open_photo_turns_upright_and_names_the_file(photo, tmp_path):
     assert open_photo(tmp_path / "turned.jpg").size == photo.size[::-1]
     with pytest.raises(ValueError, match=r"nothing\.jpg cannot be read"):
         open_photo(tmp_path / "nothing.jpg")
+
+
+@pytest.mark.parametrize("exif", [TURNED_AND_DAMAGED, CUT_OFF])
+def test_open_photo_turns_a_photograph_whose_exif_is_damaged(photo, tmp_path, exif):
+    photo.save(tmp_path / "turned.jpg", exif=exif)
+    assert open_photo(tmp_path / "turned.jpg").size == photo.size[::-1]
+    photo.save(tmp_path / "upright.jpg", exif=NO_EXIF)
+    assert open_photo(tmp_path / "upright.jpg").size == photo.size
 
 
 def test_real_photographs(data_dir, tmp_path):

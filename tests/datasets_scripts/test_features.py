@@ -1,11 +1,19 @@
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from damaged_exif import CUT_OFF, NO_EXIF, TURNED_AND_DAMAGED
+from PIL import Image, ImageOps
 
-from forgescope.datasets_scripts.features import forgery_features, is_validation_key, load_forgery_folder
+from forgescope.datasets_scripts.features import (
+    forgery_features,
+    is_validation_key,
+    load_forgery_folder,
+    orientation_of,
+    turned_upright,
+)
 
 
 def write_folder(folder: Path, count: int, photos: int | None = None, **changes) -> list[dict]:
@@ -131,3 +139,28 @@ def test_bad_folders_and_splits(tmp_path):
         load_forgery_folder(tmp_path, "test")
     with pytest.raises(ValueError, match="cannot cut a validation split"):
         load_forgery_folder(tmp_path, "validation")
+
+
+def opened(kind: str, exif: Image.Exif | bytes) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, exif=exif)
+    return Image.open(file)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff", "webp"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_pictures_are_turned_as_pillow_turns_them(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright, expected = turned_upright(opened(kind, exif)), ImageOps.exif_transpose(opened(kind, exif))
+    np.testing.assert_array_equal(np.asarray(upright), np.asarray(expected))
+    assert turned_upright(upright) is upright
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize(("exif", "orientation"), [(TURNED_AND_DAMAGED, 6), (CUT_OFF, 6), (NO_EXIF, 1)])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, on what is cut off
+def test_damaged_exif_data_are_no_hindrance(kind, exif, orientation):
+    assert orientation_of(opened(kind, exif)) == orientation
+    assert turned_upright(opened(kind, exif)).size == ((40, 60) if orientation == 6 else (60, 40))

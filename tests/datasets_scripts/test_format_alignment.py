@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archives_layout import encoded, image_bytes, write_tree
+from damaged_exif import NO_EXIF, TURNED_AND_DAMAGED
 from gamma_layout import everything
 from PIL import Image
 from three_ways import assert_three_ways_equal
@@ -100,6 +101,13 @@ class TestOneFile:
         with Image.open(io.BytesIO(align_format(buffer.getvalue()))) as turned:
             assert turned.size == (20, 30)
             assert 0x0112 not in turned.getexif()
+
+    @pytest.mark.parametrize(("exif", "size"), [(TURNED_AND_DAMAGED, (20, 30)), (NO_EXIF, (30, 20))])
+    def test_images_with_damaged_exif_are_aligned(self, exif, size):
+        buffer = io.BytesIO()
+        Image.new("RGB", (30, 20)).save(buffer, "PNG", exif=exif)
+        with Image.open(io.BytesIO(align_format(buffer.getvalue()))) as aligned:
+            assert (aligned.format, aligned.size) == ("JPEG", size)
 
     @pytest.mark.parametrize("quality", [0, 101, 96.0, True, "96"])
     def test_wrong_qualities_are_refused(self, quality):

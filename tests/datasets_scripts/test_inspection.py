@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from damaged_exif import TURNED_AND_DAMAGED
 from PIL import ExifTags, Image
 from tiny_corpus import ROWS, image_bytes, register, row, write_corpus
 
 from forgescope.datasets_scripts import inspection
-from forgescope.datasets_scripts.contact_sheet import contact_sheet, overlay, pick_examples
+from forgescope.datasets_scripts.contact_sheet import contact_sheet, draw_sheet, overlay, pick_examples
 from forgescope.datasets_scripts.duplicates import DuplicateFinder
 from forgescope.datasets_scripts.inspection import inspect_corpus
 from forgescope.datasets_scripts.inspection_report import Broken
@@ -242,6 +243,13 @@ class TestContactSheet:
         assert chosen[:2] == [("test", "two.png"), ("test", "one.png")]
         assert [one for _, one in chosen[2:]] == [*fake, *real]
         assert len(pick_examples(builder, 100)) == 42
+
+    def test_an_image_with_damaged_exif_is_drawn_as_displayed(self):
+        file = io.BytesIO()
+        Image.new("RGB", (60, 40), (0, 0, 255)).save(file, "PNG", exif=TURNED_AND_DAMAGED)
+        shown = row("a.png") | {"id": "a", "image": {"path": None, "bytes": file.getvalue()}, "mask": None}
+        colours = draw_sheet([("train", shown)]).getcolors(1 << 20)
+        assert next(count for count, colour in colours if colour == (0, 0, 255)) == 160 * 240
 
     def test_marked_pixels_are_tinted_and_outlined(self):
         mask = np.zeros((40, 60), np.uint8)

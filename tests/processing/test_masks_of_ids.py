@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from damaged_exif import NO_EXIF, TURNED_AND_DAMAGED
 from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 
@@ -43,6 +44,14 @@ def test_ids_in_a_palette_are_its_indices(processor, photo):
     mask = Image.fromarray(mask_of(0, 1, 2, 3)).convert("P")
     mask.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200, 9, 9, 9])
     np.testing.assert_array_equal(labels_of(processor, photo, mask), mask_of(0, 1, 2, 3))
+
+
+@pytest.mark.parametrize(("exif", "turns"), [(TURNED_AND_DAMAGED, -1), (NO_EXIF, 0)])
+def test_masks_with_damaged_exif_are_read_as_displayed(processor, photo, tmp_path, exif, turns):
+    mask = mask_of(0, 1, 3, 255)
+    Image.fromarray(mask).save(tmp_path / "mask.png", exif=exif)
+    labels = labels_of(processor, photo, Image.open(tmp_path / "mask.png"))
+    np.testing.assert_array_equal(labels, np.rot90(mask, turns))
 
 
 def test_labels_lie_on_the_grid_of_the_logits(processor, photo):

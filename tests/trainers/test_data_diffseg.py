@@ -3,6 +3,7 @@ import json
 import datasets
 import numpy as np
 import pytest
+from damaged_exif import NO_EXIF, TURNED_AND_DAMAGED
 from PIL import Image
 from training_runs import EDITORS
 
@@ -155,6 +156,14 @@ def test_a_photograph_that_cannot_be_read_is_named(rows, tmp_path):
     given = edit_rows(rows, PLAIN, EDITORS, is_training=True, negatives=[broken])
     with pytest.raises(OSError, match="broken.jpg cannot be read .*: take it out of the untouched photographs"):
         given[16]
+
+
+@pytest.mark.parametrize(("exif", "size"), [(TURNED_AND_DAMAGED, (40, 60)), (NO_EXIF, (60, 40))])
+def test_a_photograph_with_damaged_exif_is_used_as_displayed(rows, tmp_path, exif, size):
+    Image.new("RGB", (60, 40)).save(tmp_path / "photo.jpg", exif=exif)
+    config = DiffSegDataConfig(negative_edge=None)
+    given = edit_rows(rows, config, EDITORS, is_training=True, negatives=[tmp_path / "photo.jpg"])
+    assert given[16]["image"].size == size
 
 
 def test_table_4_trains_and_evaluates_on_different_editors():

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from damaged_exif import NO_EXIF, TURNED_AND_DAMAGED
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -143,6 +144,17 @@ def test_large_images_are_reduced(tmp_path):
     assert decoded(pair["original"]).size == (256, 512)
     assert (pair["original"]["width"], pair["original"]["height"]) == (600, 1200)
     assert pair["mask"]["share"] == 1.0
+
+
+def test_images_with_damaged_exif_are_shown(tmp_path):
+    row = write_pair(tmp_path / "train", 0, "a")
+    wide = Image.new("RGB", (60, 40))
+    (tmp_path / "train" / row["file_name"]).write_bytes(image_bytes(wide, "JPEG", exif=TURNED_AND_DAMAGED))
+    (tmp_path / "train" / row["original_file_name"]).write_bytes(image_bytes(wide, "JPEG", exif=NO_EXIF))
+    write_rows(tmp_path / "train", [row])
+    _, [pair] = on_page(write_review(tmp_path).page)
+    assert decoded(pair["edited"]).size == (pair["edited"]["width"], pair["edited"]["height"]) == (40, 60)
+    assert decoded(pair["original"]).size == (pair["original"]["width"], pair["original"]["height"]) == (60, 40)
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "RGB", "RGBA", "LA", "I;16"])
