@@ -66,7 +66,10 @@ class Journal:
         return row
 
     def _read(self) -> dict[str, Row]:
-        """Rows by absolute path; failed ones and a last line cut off by a crash are dropped, from the file too."""
+        """Rows by absolute path; failed ones and a last line cut off by a crash are dropped, from the file too.
+
+        A last line that lacks its end alone gets it, for the next row would be added to it.
+        """
         if not self.journal.exists():
             return {}
         lines = self.journal.read_bytes().splitlines(keepends=True)
@@ -82,7 +85,7 @@ class Journal:
                     f"line {number} of {self.journal} is no row of a report: choose another --out, or --overwrite"
                 ) from error
         kept = {path: row for path, row in rows.items() if row.get("error") is None}
-        if len(kept) < len(lines):
+        if len(kept) < len(lines) or not all(line.endswith(b"\n") for line in lines):
             write_whole(self.journal, b"".join(map(_json_line, kept.values())))
         return kept
 
