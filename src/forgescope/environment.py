@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
 )
+# `//name:password@` of an address; passwords may have any sign but those that end the host.
+LOGIN = re.compile(r"//[^/?#\s]*@")
 
 
 def describe_environment() -> dict[str, Any]:
@@ -43,7 +46,7 @@ def describe_environment() -> dict[str, Any]:
         "hardware": describe_hardware(),
         "extras": describe_extras(),
         "hub": describe_hub(),
-        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "variables": {name: _without_login(os.environ[name]) for name in VARIABLES if name in os.environ},
     }
 
 
@@ -157,6 +160,11 @@ def _processor_name() -> str:
 def _describe_gpu(properties: Any) -> str:
     size = properties.total_memory / GIB
     return f"{properties.name}, {size:.0f} GiB, capability {properties.major}.{properties.minor}"
+
+
+def _without_login(text: str) -> str:
+    """Leave out the name and password that may stand before the host of an address."""
+    return LOGIN.sub("//", text)
 
 
 def _without_user(path: str) -> str:

@@ -100,6 +100,20 @@ def test_keys_are_not_shown(monkeypatch):
     assert "very_secret" not in json.dumps(describe_environment())
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://hub.example/mirror@2", "https://hub.example/mirror@2"),
+        ("https://ada:very_secret@hub.example:8443/mirror", "https://hub.example:8443/mirror"),
+        ("https://very_secret@hub.example", "https://hub.example"),
+        ("https://ada:very@secret@hub.example", "https://hub.example"),
+    ],
+)
+def test_addresses_are_shown_without_passwords(monkeypatch, address, shown):
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    assert describe_environment()["variables"]["HF_ENDPOINT"] == shown
+
+
 def test_torch_that_cannot_be_imported_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert environment.describe_hardware()["torch"].startswith("cannot be imported: ")
