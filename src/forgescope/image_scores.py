@@ -40,7 +40,7 @@ def score_key(path: str) -> str:
     """
     parts = path.replace("\\", "/").split("/")
     places = [place for place, part in enumerate(parts[:-1]) if part.lower() in GENERATORS]
-    return "/".join(parts[places[0] if places else 0 :])
+    return "/".join(parts[places[-1] if places else 0 :])
 
 
 def read_scores(file: Path, cut_short: bool = False, model: str | None = None) -> dict[str, float]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from artifact_corpora import write_universal
 from PIL import Image
+from report_page import page_data
 
 from forgescope.evaluation.protocols import find_protocol
 from forgescope.evaluation.protocols_legion import FAMILIES, GENERATORS
@@ -80,6 +81,16 @@ def test_scores_of_another_system(run, universal, tmp_path):
     status, out, err = run(*words, *files)
     assert status == 1
     assert (tmp_path / "page.html").read_text().count("data:image/svg+xml;base64,") == 1
+    images = page_data(tmp_path / "page.html")["rows"]
+    # real images of several generators stand in each of their subsets
+    assert len({row["path"] for row in images}) == len(lines)
+    assert len({(row["path"], row["subset"]) for row in images}) == len(images)
+    false_alarms = [row for row in images if row["outcome"]]
+    assert {(row["truth"], row["verdict"], row["outcome"], row["score"]) for row in false_alarms} == {
+        ("real", "forged", "false alarm", 0.9)
+    }
+    assert {row["subset"] for row in false_alarms} == {"crn"}
+    assert images[0]["pictures"]["photo"].startswith("data:image/webp")
     assert "skipped test/san/0_real/0.png: no score of it" in err
     rows = json.loads((tmp_path / "rows.json").read_text())
     found = {row["source"]: row for row in rows if row["metric"] == "image_accuracy"}
@@ -115,6 +126,8 @@ def test_a_smaller_draw(universal, tmp_path):
         ("diffusion_datasets/laion/0_real/1.png", "laion/0_real/1.png"),
         ("x\\CRN\\1_fake\\a.png", "CRN/1_fake/a.png"),
         ("a/b.png", "a/b.png"),
+        # a folder above may be called like a generator
+        ("/mnt/san/sets/crn/1_fake/a.png", "crn/1_fake/a.png"),
     ],
 )
 def test_keys_of_paths(path, key):
