@@ -95,7 +95,10 @@ LEGION = (
         + _others("protocols_legion"),
     ),
     PaperTable(
-        "Table 3", "explanations", ("legion-synthscars", "legion-loki"), "CSS needs --embedder; which encoder is open."
+        "Table 3",
+        "explanations",
+        ("legion-synthscars", "legion-loki"),
+        "CSS needs --embedder; the paper's is paraphrase-MiniLM-L6-v2.",
     ),
     PaperTable(
         "Table 4",

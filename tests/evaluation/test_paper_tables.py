@@ -10,6 +10,7 @@ import typer
 from forgescope.cli import app
 from forgescope.evaluation.paper_tables import BEYOND_THE_PAPERS, PAPER_TABLES
 from forgescope.evaluation.protocols import PROTOCOLS
+from forgescope.grounded_evaluation import EMBEDDER
 from forgescope.trainers.recipe import available_ablations
 
 # Paper -> its file, and the number of its last table.
@@ -51,6 +52,14 @@ def test_a_table_names_protocols_of_its_paper_or_says_why_not(paper):
             assert PROTOCOLS[name].paper == paper
             number = table.place.removeprefix("Table ")
             assert table.place == "Figure 5" or number.split()[-1] in re.findall(r"\d+", PROTOCOLS[name].table)
+
+
+def test_the_encoder_of_css_is_named_as_the_paper_names_it(repository):
+    (table,) = (one for one in PAPER_TABLES["LEGION"] if one.place == "Table 3")
+    name = EMBEDDER.rpartition("/")[2]
+    assert name in table.reason
+    for file in (repository.parent / "shared" / "papers").glob(PAPERS["LEGION"][0]):
+        assert f"we use {name}" in file.read_text()
 
 
 def test_every_protocol_is_of_a_table_or_beyond_the_papers():
