@@ -1,11 +1,11 @@
 """Explanations with masks, of a model or any other system: kept as JSON lines and PNG files, asked for where missing.
 
 A line is `{"id": ..., "text": ..., "phrases": [{"phrase": ..., "explanation": ..., "mask": "masks/1.png"}]}`. `path`
-or `image` may stand in place of `id`; its last part is enough. Who has one mask an image gives `"mask"` beside or in
-place of `phrases`. Masks are PNG files of the image's size, 0 = authentic, 1 or 255 = artifact, named relative to the
-file of the lines. `perturbation` says what was done to the image first. Lines that this package writes also have
-`fake_probability`, `model`, `seed`, and what the model was set to, such as `threshold`. The file that `forgescope
-explain --out` writes has this form too; lines with an `error` that is not null are left out.
+or `image` may stand in place of `id`; its last part is enough where no other image has it. Who has one mask an image
+gives `"mask"` beside or in place of `phrases`. Masks are PNG files of the image's size, 0 = authentic, 1 or 255 =
+artifact, named relative to the file of the lines. `perturbation` says what was done to the image first. Lines that
+this package writes also have `fake_probability`, `model`, `seed`, and what the model was set to, such as `threshold`.
+The file that `forgescope explain --out` writes has this form too; lines with an `error` that is not null are left out.
 """
 
 import hashlib
@@ -75,6 +75,7 @@ class GroundedAnswer:
         mask: PNG file of all artifacts together; None: that of `masks`.
         marks: whether the answer speaks of masks, if only to say that there are none.
         threshold: probability from which a pixel was called an artifact; None: not said.
+        names: phrase and explanation of each of `masks`, empty where they are not said.
     """
 
     text: str | None
@@ -82,6 +83,7 @@ class GroundedAnswer:
     mask: Path | None
     marks: bool
     threshold: float | None
+    names: tuple[tuple[str, str], ...] = ()
 
     def parts(self, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
         """(H, W) masks of 0 and 1 of the artifacts, at (height, width) `size`.
@@ -103,14 +105,21 @@ class GroundedBook:
 
     Args:
         answers: perturbation -> id, path or file name -> answer.
+        names: perturbation -> file name -> keys of `answers` that end in it.
     """
 
     answers: dict[str, dict[str, GroundedAnswer]] = field(default_factory=dict)
+    names: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     def find(self, item: GroundedItem, perturbation: str) -> GroundedAnswer | None:
-        """The answer about an image: by its id, or by its file name."""
+        """The answer about an image: by its id, or by its file name, with folders where one name is not enough."""
         of_run = self.answers.get(perturbation, {})
-        return of_run.get(item.id, of_run.get(item.file_name))
+        if item.id in of_run:
+            return of_run[item.id]
+        names = self.names.get(perturbation, {}).get(item.file_name, [])
+        if not item.is_only or len(names) > 1:
+            names = [name for name in names if _same_file(name, item.id)]
+        return of_run[names[0]] if len(names) == 1 else None
 
     def add(self, line: Line, folder: Path) -> None:
         """Keep the answer of a line.
@@ -133,14 +142,17 @@ class GroundedBook:
             and all(isinstance(one, dict) and isinstance(one.get("mask"), str | None) for one in phrases)
         ):
             raise ValueError("phrases must be a list of objects, each with a mask that is a path or null")
-        masks = None if phrases is None else tuple(folder / one["mask"] for one in phrases if one.get("mask"))
+        marked = [one for one in phrases or () if one.get("mask")]
+        masks = None if phrases is None else tuple(folder / one["mask"] for one in marked)
+        names = tuple((str(one.get("phrase") or ""), str(one.get("explanation") or "")) for one in marked)
         mask = folder / line["mask"] if line.get("mask") else None
-        of_run = self.answers.setdefault(str(line.get("perturbation") or NONE.name), {})
+        perturbation = str(line.get("perturbation") or NONE.name)
+        of_run = self.answers.setdefault(perturbation, {})
         if name in of_run:
             raise ValueError(f"{name} has two answers")
         marks = "phrases" in line or "mask" in line
-        of_run[name] = GroundedAnswer(text, masks, mask, marks, line.get("threshold"))
-        of_run.setdefault(last_part(name), of_run[name])
+        of_run[name] = GroundedAnswer(text, masks, mask, marks, line.get("threshold"), names)
+        self.names.setdefault(perturbation, {}).setdefault(last_part(name), []).append(name)
 
 
 def read_grounded_answers(file: Path) -> GroundedBook:
@@ -247,6 +259,13 @@ def _saved(found: GroundedLike, item: GroundedItem, perturbation: str, file: Pat
         phrases.append({"phrase": one.phrase, "explanation": one.explanation, "mask": mask})
     line = {"id": item.id, "perturbation": perturbation, "text": found.text, "phrases": phrases}
     return line | {"fake_probability": found.fake_probability}
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether two paths end alike, as far as both go and with one folder at least."""
+    first, second = (path.replace("\\", "/").split("/") for path in (one, other))
+    shared = min(len(first), len(second))
+    return shared > 1 and first[-shared:] == second[-shared:]
 
 
 def _named(settings: Line) -> str:

@@ -1,6 +1,7 @@
 """Images with outlined and explained artifacts, as LEGION's protocols need them: named, drawn by a seed, then read."""
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ class GroundedItem:
         mask: of all artifacts; None: none is marked.
         phrases: mask of each artifact.
         reference: annotated explanation; "" for none.
+        is_only: whether no other image of the corpus has its file name.
     """
 
     id: str
@@ -42,6 +44,7 @@ class GroundedItem:
     mask: bytes | None = None
     phrases: tuple[bytes, ...] = ()
     reference: str = ""
+    is_only: bool = True
 
     def whole(self) -> NDArray[np.uint8]:
         """(H, W) mask of 0 and 1 of all artifacts."""
@@ -133,7 +136,8 @@ def draw_grounded_images(
         raise ValueError(f"{data} has no image that {protocol.name} can be run on{first}")
     drawn = {item.id for item in draw(list(items.items()), count, seed)}
     remarks = [f"{kind}: {number}" for kind, number in notes.counts.items()]
-    chosen = [item for item in items.values() if item.id in drawn]
+    uses = Counter(item.file_name for item in items.values())
+    chosen = [replace(item, is_only=uses[item.file_name] == 1) for item in items.values() if item.id in drawn]
     return GroundedImages(protocol, data, split, builder, chosen, skipped, remarks)
 
 

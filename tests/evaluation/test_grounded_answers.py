@@ -1,15 +1,16 @@
 """Answers with masks: asked for and kept, read from files, and drawn images."""
 
+import json
 import re
 
 import numpy as np
 import pytest
-from artifact_corpora import BOXES, Finder, Found, Phrase, box_mask, write_synthscars
+from artifact_corpora import BOXES, Finder, Found, Phrase, box_mask, write_loki, write_synthscars
 
 from forgescope.evaluation.perturbations import parse_perturbations
 from forgescope.evaluation.protocols import find_protocol
 from forgescope.grounded_answers import read_grounded_answers
-from forgescope.grounded_data import draw_grounded_images, with_rasterizer
+from forgescope.grounded_data import GroundedItem, draw_grounded_images, with_rasterizer
 from forgescope.grounded_evaluation import GroundedRule, evaluate_grounded
 
 
@@ -148,3 +149,56 @@ def test_an_empty_answer_and_a_named_phrase_without_mask(synthscars, tmp_path):
     assert found[None, "image", "text_missing", "all"] == 1
     with pytest.raises(ValueError, match="matching must be best or order, got 'x'"):
         GroundedRule(matching="x")
+
+
+def book_of(tmp_path, *names):
+    file = tmp_path / "names.jsonl"
+    file.write_text("".join(json.dumps({"id": name, "text": name}) + "\n" for name in names))
+    return read_grounded_answers(file)
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        # of images with one file name, each has its own answer or none
+        (["cats/x.png", "dogs/x.png"], ["cats/x.png", "dogs/x.png"]),
+        (["cats/x.png"], ["cats/x.png", None]),
+        (["/data/LOKI/dogs/x.png", "x.png"], [None, "/data/LOKI/dogs/x.png"]),
+        (["x.png"], [None, None]),
+        (["birds/x.png"], [None, None]),
+    ],
+)
+def test_images_that_share_a_file_name_keep_their_own_answers(tmp_path, names, found):
+    book = book_of(tmp_path, *names)
+    items = [GroundedItem(f"{folder}/x.png", "x.png", (1, 1), is_only=False) for folder in ("cats", "dogs")]
+    answers = [book.find(item, "none") for item in items]
+    assert [answer and answer.text for answer in answers] == found
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["x.png"], "x.png"),
+        (["elsewhere/x.png"], "elsewhere/x.png"),
+        (["7"], "7"),
+        (["7", "elsewhere/x.png"], "7"),
+        (["one/x.png", "other/x.png"], None),
+        (["y.png"], None),
+    ],
+)
+def test_a_file_name_is_enough_where_it_is_the_only_one(tmp_path, names, found):
+    answer = book_of(tmp_path, *names).find(GroundedItem("7", "x.png", (1, 1)), "none")
+    assert (answer and answer.text) == found
+
+
+def test_file_names_that_several_images_have_are_known(tmp_path):
+    data = write_loki(tmp_path)
+    (tmp_path / "media_data/image/more").mkdir()
+    file = tmp_path / "data_json/image/open_ended_vqa.json"
+    entries = json.loads(file.read_bytes().decode("utf-16"))
+    entries.append({**entries[0], "image_path": "media_data/image/more/im0.png"})
+    file.write_bytes(json.dumps(entries).encode("utf-16"))
+    (tmp_path / "media_data/image/more/im0.png").write_bytes((tmp_path / "media_data/image/im1.png").read_bytes())
+    items = draw_grounded_images(find_protocol("legion-loki"), data).items
+    assert {item.file_name: item.is_only for item in items} == {"im0.png": False, "im1.png": True, "im2.png": True}
+    assert sum(item.file_name == "im0.png" for item in items) == 2
