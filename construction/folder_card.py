@@ -16,7 +16,8 @@ TEMPLATE = "folder_card.md"
 TAGS = ("forgescope", "image-forensics")
 # A card without this line is somebody's own.
 MARK = "<!-- written by forgescope, replaced by the next run; delete this line to keep your changes -->"
-LABELS = ("real", "fake")
+# Labels of rows, as they are written and as numbers.
+LABELS = {"real": "real", "fake": "fake", 0: "real", 1: "fake"}
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def write_folder_card(out: Path, kind: FolderKind, rows: Sequence[dict[str, Any]
     file = out / CARD_FILE
     if file.is_file() and MARK not in file.read_text(encoding="utf-8", errors="replace"):
         return
-    labels = Counter(LABELS[row["label"]] for row in rows if row.get("label") in (0, 1))
-    counts = {"all": len(rows), **{name: labels[name] for name in LABELS if name in labels}, "rejected": rejected}
+    labels = Counter(LABELS[row["label"]] for row in rows)
+    counts = {"all": len(rows), "real": labels["real"], "fake": labels["fake"], "rejected": rejected}
     card = DatasetCard.from_template(
         DatasetCardData(pretty_name=kind.title, tags=list(TAGS)),
         template_str=(files(__package__) / TEMPLATE).read_text(encoding="utf-8"),
