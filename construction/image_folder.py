@@ -57,7 +57,9 @@ def find_photos(paths: list[Path]) -> list[Path]:
 def describe_photos(photos: list[Path]) -> dict[str, Any]:
     """Settings that tell whether a folder was begun with these photographs: they may move, but not change."""
     names = "\n".join(f"{photo.name} {photo.stat().st_size}" for photo in photos)
-    return {"photos": len(photos), "photos_hash": hashlib.sha256(names.encode()).hexdigest()[:16]}
+    # names may hold bytes that are no UTF-8
+    digest = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+    return {"photos": len(photos), "photos_hash": digest[:16]}
 
 
 def begin_folder(out: Path, settings: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""JSON Lines that are appended to while a job runs, and read again after it was killed."""
+"""JSON Lines that are appended to while a job runs, and read again after it was killed; and other JSON files."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from .image_folder import write_atomically
 def append_line(file: Path, row: dict[str, Any]) -> None:
     """Append a row; it is on disk when this returns."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as log:
-        log.write(json.dumps(row, ensure_ascii=False) + "\n")
+    with file.open("ab") as log:
+        log.write(_encoded(row))
         log.flush()
         os.fsync(log.fileno())
 
@@ -31,7 +31,17 @@ def whole_lines(file: Path) -> list[dict[str, Any]]:
 
 def write_lines(file: Path, rows: list[dict[str, Any]]) -> None:
     """Write all rows anew, atomically."""
-    write_atomically(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+    write_atomically(file, b"".join(map(_encoded, rows)))
 
 
-__all__ = ["append_line", "whole_lines", "write_lines"]
+def write_json(file: Path, value: Any) -> None:
+    """Write one value, indented, atomically."""
+    write_atomically(file, _encoded(value, indent=1))
+
+
+def _encoded(value: Any, indent: int | None = None) -> bytes:
+    """A value in UTF-8; what that has no place for, such as the bytes of a file name, is written as JSON's escape."""
+    return f"{json.dumps(value, indent=indent, ensure_ascii=False)}\n".encode(errors="backslashreplace")
+
+
+__all__ = ["append_line", "whole_lines", "write_json", "write_lines"]

@@ -6,13 +6,12 @@
 `load_corpus("mmfr", OUT)` reads the first file, `config="annotations"` the others.
 """
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .image_folder import write_atomically
+from .line_log import write_json
 from .mmfr_attributes import ATTRIBUTES
 
 COT_FILE = "forgery_reasoning_cot.json"
@@ -57,7 +56,7 @@ def write_texts(out: Path, rows: list[dict[str, Any]], question: str, answers: l
         }
         for row, answer in zip(rows, answers, strict=True)
     ]
-    _write_json(out / COT_FILE, conversations)
+    write_json(out / COT_FILE, conversations)
     by_source: dict[str, dict[str, Any]] = {}
     for row in rows:
         texts = {entry["attribute"]: entry["text"] for entry in row["attributes"]}
@@ -65,7 +64,7 @@ def write_texts(out: Path, rows: list[dict[str, Any]], question: str, answers: l
             attribute.name: texts.get(attribute.name) for attribute in ATTRIBUTES[row["label"]]
         }
     for source, entries in by_source.items():
-        _write_json(annotations_file(out, source), entries)
+        write_json(annotations_file(out, source), entries)
 
 
 def annotations_file(out: Path, source: str) -> Path:
@@ -77,10 +76,6 @@ def reasoning_of(answer: str) -> str:
     """The reasoning stage of an answer; "" without one."""
     match = REASONING.search(answer)
     return match[1].strip() if match else ""
-
-
-def _write_json(path: Path, content: Any) -> None:
-    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
 __all__ = [

@@ -82,7 +82,8 @@ def find_labelled_images(
 def describe_images(images: list[LabelledImage]) -> dict[str, Any]:
     """Settings that tell whether a folder was begun with these images: they may move, but not change."""
     lines = [f"{image.source} {image.label} {image.path.name} {image.path.stat().st_size}" for image in images]
-    return {"images": len(images), "images_hash": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]}
+    digest = hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
+    return {"images": len(images), "images_hash": digest[:16]}
 
 
 def _folder_images(path: Path, label: str | None) -> Iterator[LabelledImage]:

@@ -1,4 +1,7 @@
-from forgescope.construction.line_log import append_line, whole_lines, write_lines
+import json
+import os
+
+from forgescope.construction.line_log import append_line, whole_lines, write_json, write_lines
 
 
 def test_lines_come_back(tmp_path):
@@ -18,3 +21,12 @@ def test_a_line_without_its_end_is_taken_out(tmp_path):
     assert whole_lines(file) == [{"a": 1}]
     append_line(file, {"a": 3})
     assert whole_lines(file) == [{"a": 1}, {"a": 3}]
+
+
+def test_bytes_of_file_names_and_halves_of_characters_come_back(tmp_path):
+    row = {"photo": os.fsdecode(b"caf\xe9.jpg"), "caption": json.loads('"a cat \\ud83d"')}
+    append_line(tmp_path / "log.jsonl", row)
+    write_lines(tmp_path / "again.jsonl", [row])
+    write_json(tmp_path / "value.json", row)
+    assert whole_lines(tmp_path / "log.jsonl") == whole_lines(tmp_path / "again.jsonl") == [row]
+    assert json.loads((tmp_path / "value.json").read_text()) == row

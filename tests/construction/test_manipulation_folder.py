@@ -152,6 +152,17 @@ def test_bad_photographs_are_replaced_and_reported(photo_folder, tmp_path):
     assert result.missing == []
 
 
+def test_file_names_may_be_any_bytes(photo_folder, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    name = os.fsdecode(b"caf\xe9.jpg")
+    (photos / name).write_bytes((photo_folder / "photo0.jpg").read_bytes())
+    result = write_manipulations(
+        job_for(photos, tmp_path / "out", dataclasses.replace(CONFIG).with_tasks(["copy_move"])), 1
+    )
+    assert ([row["photo"] for row in result.rows], result.failed_photos) == ([name], {})
+
+
 def test_only_bad_photographs_leave_items_missing(tmp_path):
     (tmp_path / "text.jpg").write_text("no photograph")
     result = write_manipulations(job_for(tmp_path / "text.jpg", tmp_path / "out"), 2)

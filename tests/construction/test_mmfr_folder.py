@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 from collections import Counter
 
 import pytest
@@ -194,3 +195,32 @@ def test_what_was_logged_is_not_asked_again(corpus, images, tmp_path, digest):
     assert result.made == REAL + FAKE - 7 - 2
     assert (again.made, len(server.bodies)) == (0, before)
     assert digest(tmp_path / "out") == digest(out)
+
+
+def test_the_card_counts_real_and_fake_images(corpus):
+    out, result = corpus
+    counts = Counter(row["label"] for row in result.rows)
+    lines_ = [f"| all | {len(result.rows)} |", f"| real | {counts['real']} |", f"| fake | {counts['fake']} |"]
+    assert min(counts.values()) > 0
+    assert "\n".join([*lines_, f"| rejected | {len(result.rejects)} |"]) in (out / "README.md").read_text()
+
+
+def test_names_and_texts_that_are_no_utf_8_stop_nothing(tmp_path, digest):
+    folder = mmfr_image_folder(tmp_path, 1, 1)
+    (folder / "0_real" / "image0.png").rename(folder / "0_real" / os.fsdecode(b"caf\xe9.png"))
+
+    def model(images, prompt):
+        if '"caption"' in prompt:
+            return r'{"caption": "Half a smile \ud83d"}'
+        label = "fake" if '"answer": "fake"' in prompt else "real"
+        return json.dumps({"answer": label, "attributes": {ATTRIBUTES[label][0].name: "It shows"}})
+
+    job = mmfr_job(find_labelled_images([folder]), tmp_path / "out", model)
+    result = write_mmfr(job)
+    assert (len(result.rows), result.failed, result.rows[0]["photo"]) == (2, {}, os.fsdecode(b"caf\xe9.png"))
+    assert (
+        "smile \ud83d"
+        in json.loads((tmp_path / "out/forgery_reasoning_cot.json").read_text())[0]["conversations"][1]["value"]
+    )
+    whole = digest(tmp_path / "out")
+    assert (write_mmfr(job).made, digest(tmp_path / "out")) == (0, whole)
