@@ -17,7 +17,8 @@ from sklearn.metrics import f1_score, jaccard_score
 from forgescope.analyze import Analyzer
 from forgescope.cli import main
 from forgescope.evaluation.results import Skipped
-from forgescope.evaluation_pictures import FALSE_COLOR, FOUND_COLOR, MISSED_COLOR, ImageBook, compared
+from forgescope.evaluation_images import ImageBook
+from forgescope.evaluation_pictures import FALSE_COLOR, FOUND_COLOR, MISSED_COLOR, compared
 
 LAYERS = ["overlay", "compared", "probability_map", "mask", "truth"]
 
@@ -99,8 +100,8 @@ def test_a_small_page_holds_all_pictures(examples, repository):
         shown = np.asarray(pictures["truth"].convert("L")) / 255
         assert shown.mean() == pytest.approx(0 if true is None else true.mean(), abs=0.01)
     page = examples.read_text()
-    assert "green marks forged pixels that the model found, orange those that it marked falsely" in page
-    assert "at the checkpoint&#x27;s mask threshold of 0.5" in page
+    assert "green marks forged pixels that were found, orange those that were marked falsely" in page
+    assert "Pixels are marked from a probability of 0.5." in page
     assert '<figure class="histogram">' in page
 
 
@@ -117,7 +118,7 @@ def test_found_false_and_missed_pixels_have_their_colours():
 
 
 def test_pictures_of_many_images_lie_beside_the_page(run, repository, monkeypatch):
-    monkeypatch.setattr("forgescope.evaluation_pictures.MOST_INLINED", 3)
+    monkeypatch.setattr("forgescope.evaluation_images.MOST_INLINED", 3)
     words = ("iclnet-mini", "--data", repository / "examples", "--perturb", "jpeg:50,none")
     status, folder = run(*words, "--html", "new/folder/page.html")
     assert status == 0
@@ -125,7 +126,7 @@ def test_pictures_of_many_images_lie_beside_the_page(run, repository, monkeypatc
     rows = page_data(page)["rows"]
     # those of the first of both runs
     assert len(rows) == len(masks_of(repository))
-    assert "Images are shown after jpeg:50. Red marks" in page.read_text()
+    assert "Images are shown after jpeg:50. Pixels are marked" in page.read_text()
     for number, row in enumerate(rows):
         sources = [row["pictures"]["photo"], *(one["source"] for one in row["pictures"]["layers"])]
         names = [f"page_pictures/{number:06d}_{kind}.webp" for kind in ("photo", *LAYERS)]
@@ -148,9 +149,9 @@ def test_masks_of_editors_count_as_edited_pixels(run, tmp_path):
 
 
 def test_what_could_not_be_scored_has_a_row(tmp_path):
-    book = ImageBook(Analyzer("iclnet-mini"), tmp_path / "page.html", 1)
+    book = ImageBook(tmp_path / "page.html", 1)
     book.add_failures([Skipped("<a>.png", "<a>.png: damaged")])
-    markup = book.section("none")
+    markup = book.section([])
     (row,) = page_data(markup)["rows"]
     assert (row["path"], row["verdict"], row["error"]) == ("<a>.png", "failed", "<a>.png: damaged")
     assert "<a>" not in markup

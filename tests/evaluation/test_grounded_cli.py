@@ -14,8 +14,10 @@ from artifact_corpora import (
     write_synthscars,
 )
 from PIL import Image
+from report_page import page_data
 
 from forgescope.evaluation.text_scores import rouge_l
+from forgescope.processing.grounded_text import plain_text
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,18 @@ def test_masks_of_another_system_beside_the_paper(run, synthscars, tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 1
     assert '<button type="button">Rasterizer</button>' in page
+    images = page_data(page)["rows"]
+    assert [(row["f1"], row["iou"], len(row["regions"])) for row in images] == [
+        *[(1, 1, len(boxes)) for boxes in BOXES],
+        (None, None, 0),
+    ]
+    assert [one["kind"] for one in images[0]["pictures"]["layers"]] == ["overlay", "compared", "mask", "truth"]
+    first = images[0]["regions"][0]
+    assert (first["phrase"], first["explanation"], first["mean_probability"], first["number"]) == ("x", "y", None, 1)
+    assert (images[0]["explanation"], images[0]["reference"]) == tuple(
+        plain_text(one) for one in (caption(0), caption(0))
+    )
+    assert (images[0]["verdict"], images[0]["score"]) == (None, None)
     rows = json.loads((tmp_path / "rows.json").read_text())
     kinds = {(row["targets"], row["reduction"]) for row in rows}
     assert kinds == {(one, two) for one in ("union", "per_phrase") for two in ("image", "dataset")} | {(None, "image")}

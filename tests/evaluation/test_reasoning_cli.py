@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections import Counter
 from dataclasses import replace
 
 import mmfr_layout
@@ -11,6 +12,7 @@ import pytest
 from answering_fakereasoning import ANSWERS, plain_photo, save_answering_checkpoint
 from archives_layout import write_parts, write_tree
 from PIL import Image
+from report_page import page_data
 
 from forgescope.cli import main
 from forgescope.evaluation.protocols import find_protocol
@@ -79,8 +81,22 @@ def test_answers_of_another_system_beside_the_paper(run, mmfr, tmp_path):
         expected.setdefault(folder, []).append(not (first and folder in ("glide", "if")))
     answers = write_answers(tmp_path / "gpt4o.jsonl", lines)
     words = ("--protocol", "mmfr-detection", "--data", mmfr, "--answers", answers, "--resamples", 20)
-    status, out, err = run(*words, "--json", tmp_path / "rows.json", "--markdown", tmp_path / "rows.md")
+    page = tmp_path / "page.html"
+    files = ("--json", tmp_path / "rows.json", "--markdown", tmp_path / "rows.md", "--html", page)
+    status, out, err = run(*words, *files)
     assert (status, err) == (0, "")
+    images = {row["path"]: row for row in page_data(page)["rows"]}
+    assert len(images) == len(lines)
+    assert Counter(
+        (row["verdict"], row["outcome"]) for row in images.values() if row["subset"] in ("glide", "if")
+    ) == {
+        ("forged", None): 2,
+        ("authentic", None): 2,
+        ("forged", "false alarm"): 1,
+        ("authentic", "missed"): 1,
+        ("inconclusive", None): 2,
+    }
+    assert {row["explanation"] for row in images.values()} == {line["answer"] for line in lines}
     rows = rows_of(tmp_path / "rows.json", "image_accuracy")
     assert (rows["glide"]["value"], rows["if"]["value"], rows["stablediffusion"]["value"]) == (0.5, 0.5, 1)
     assert rows["average"]["value"] == pytest.approx(np.mean([np.mean(one) for one in expected.values()]))

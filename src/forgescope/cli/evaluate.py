@@ -85,18 +85,18 @@ def evaluate(
     make_places(json_file, markdown, page, plot)
     # answers are kept beside the rows, if these have a file
     rows_file = None if json_file == STANDARD_OUTPUT else json_file
-    places = {"json_file": rows_file, "plot": plot} if kind in ANSWERED else {"page": page}
+    places = {"page": page} | ({"json_file": rows_file, "plot": plot} if kind in ANSWERED else {})
     taken = {name: given[name] for name in ("seed", "resamples", *TAKEN[kind])}
     with json_writer(json_file) as write:
         settings = {"device": device, "dtype": dtype, "batch_size": batch_size}
-        run, images = _runner(kind)(table, data, model, settings, **places, **taken)
+        run, photographs = _runner(kind)(table, data, model, settings, **places, **taken)
         asked = f"answers: {answers}" if model is None else f"model: {model}"
         # charts of answers are drawn by their runs, but for those in words alone
         chart = None if kind in ("grounded", "families") else plot
         # tables of pixels are shown and drawn as those of a folder are
         shown_as = None if kind == "localization" else protocol
         notes = [asked, f"data: {data}", *run.notes]
-        show_and_write(run, notes, write, markdown, chart, shown_as, page, images)
+        show_and_write(run, notes, write, markdown, chart, shown_as, page, photographs)
         if calibrate is not None:
             calibrate_and_tell(run, calibrate, str(model), save)
         name_skipped(run.results)
@@ -122,7 +122,7 @@ def _kind(table: "Protocol | None") -> str:
 
 
 def _runner(kind: str) -> Any:
-    """Function that runs a kind: gives the run, and its images for the page, if it has one of them."""
+    """Function that runs a kind: gives the run, and its images as markup for the page."""
     from forgescope.cli import evaluate_folder, evaluate_grounded, evaluate_reasoning, evaluate_tables
 
     return {

@@ -8,7 +8,6 @@ import typer
 
 if TYPE_CHECKING:
     from forgescope.evaluation.rules import SegmentationRule
-    from forgescope.evaluation_pictures import ImageBook
     from forgescope.evaluation_runs import EvaluationRun
 
 UNPERTURBED = "none"
@@ -33,7 +32,7 @@ def run_folder(
     seed: int,
     resamples: int,
     **changes: Any,
-) -> "tuple[EvaluationRun, ImageBook | None]":
+) -> "tuple[EvaluationRun, str]":
     """Measure a checkpoint on a folder.
 
     Args:
@@ -55,7 +54,7 @@ def run_folder(
         changes: other fields of `SegmentationRule`; None: the preset's.
 
     Returns:
-        The run, and its images for the page.
+        The run, and its images as markup for the page, empty where none is wanted.
 
     Raises:
         ValueError: arguments, data or a checkpoint that cannot be used.
@@ -64,7 +63,7 @@ def run_folder(
     from forgescope.analyze import Analyzer
     from forgescope.evaluation.perturbations import parse_perturbations
     from forgescope.evaluation_data import find_test_files
-    from forgescope.evaluation_pictures import ImageBook
+    from forgescope.evaluation_pictures import WatchedImages, section_of
     from forgescope.evaluation_runs import evaluate_folder
 
     changes["threshold"] = None if threshold is None else _parse_threshold(threshold)
@@ -74,10 +73,10 @@ def run_folder(
     _check_calibration(calibrate, save, [one.name for one in perturbations], model)
     files = find_test_files(data, split, by or DEFAULT_GROUPS)
     analyzer = Analyzer(model, **settings)
-    images = None if page is None else ImageBook(analyzer, page, len(files))
+    images = None if page is None else WatchedImages(analyzer, page, len(files))
     watch = None if images is None else images.watch
     run = evaluate_folder(analyzer, files, name, rules, perturbations, seed=seed, resamples=resamples, watch=watch)
-    return run, images
+    return run, section_of(images, run)
 
 
 def _parse_threshold(text: str) -> float | str:

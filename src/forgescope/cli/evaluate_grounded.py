@@ -17,6 +17,7 @@ def run_grounded(
     model: str | None,
     settings: dict[str, Any],
     *,
+    page: Path | None,
     answers: Path | None,
     json_file: Path | None,
     plot: Path | None,
@@ -33,7 +34,7 @@ def run_grounded(
     embedder: str | None,
     seed: int,
     resamples: int,
-) -> "tuple[EvaluationRun, None]":
+) -> "tuple[EvaluationRun, str]":
     """Run a table of LEGION about artifacts.
 
     Args:
@@ -41,6 +42,7 @@ def run_grounded(
         data: its corpus.
         model: checkpoint that is asked; None: `answers` holds every answer.
         settings: `device`, `dtype` and `batch_size` of the model.
+        page: file of the page; None: none is wanted.
         answers: JSON lines that keep the answers; None: beside `json_file`.
         json_file: where the rows will be written.
         plot: folder of the chart and of some images; with an ending, the chart alone.
@@ -63,6 +65,7 @@ def run_grounded(
         OSError: a file cannot be read or written.
         ImportError: a package that scores texts, pairs phrases or draws is missing.
     """
+    from forgescope.answered_pictures import grounded_section
     from forgescope.evaluation.grounded_scores import check_matching
     from forgescope.evaluation.perturbations import parse_perturbations
     from forgescope.evaluation.text_scores import rouge_l
@@ -106,7 +109,7 @@ def run_grounded(
     )
     if plot is not None:
         save_pictures(run.rows, images, file, plot, CHART)
-    return run, None
+    return run, "" if page is None else grounded_section(images, file, page)
 
 
 def run_families(
@@ -115,14 +118,16 @@ def run_families(
     model: str | None,
     settings: dict[str, Any],
     *,
+    page: Path | None,
     answers: Path | None,
     json_file: Path | None,
     plot: Path | None,
     per_class: int | None,
     seed: int,
     resamples: int,
-) -> "tuple[EvaluationRun, None]":
+) -> "tuple[EvaluationRun, str]":
     """Run LEGION's table of detection by families of generators; arguments and errors as in `run_grounded`."""
+    from forgescope.answered_pictures import scored_section
     from forgescope.evaluation.protocol_plots import save_protocol_plot
     from forgescope.grounded_model import load_scorer
     from forgescope.image_scores import evaluate_families
@@ -136,7 +141,7 @@ def run_families(
         chart = plot if plot.suffix else plot / CHART
         chart.parent.mkdir(parents=True, exist_ok=True)
         save_protocol_plot([row for row in run.rows if row.source in protocol.families], chart)
-    return run, None
+    return run, "" if page is None else scored_section(images, protocol, file, page)
 
 
 def _answers_file(answers: Path | None, json_file: Path | None, model: str | None) -> Path:

@@ -17,6 +17,7 @@ def run_reasoning(
     model: str | None,
     settings: dict[str, Any],
     *,
+    page: Path | None,
     answers: Path | None,
     unparsed: str | None,
     embedder: str | None,
@@ -25,7 +26,7 @@ def run_reasoning(
     per_class: int | None,
     seed: int,
     resamples: int,
-) -> "tuple[EvaluationRun, None]":
+) -> "tuple[EvaluationRun, str]":
     """Run a table of FakeReasoning.
 
     Args:
@@ -33,6 +34,7 @@ def run_reasoning(
         data: MMFR's evaluation sets.
         model: checkpoint that is asked; None: `answers` holds every answer.
         settings: `device`, `dtype` and `batch_size` of the model.
+        page: file of the page; None: none is wanted.
         answers: JSON lines that keep the answers; None: beside `json_file`.
         unparsed: `wrong` or `drop`; None: `wrong`.
         embedder: text encoder of CSS; None: no CSS.
@@ -47,6 +49,7 @@ def run_reasoning(
         OSError: a file cannot be read or written.
         ImportError: a package that scores texts is missing.
     """
+    from forgescope.answered_pictures import reasoned_section
     from forgescope.evaluation.reasoning_scores import Unparsed
     from forgescope.evaluation.text_scores import text_scores
     from forgescope.reasoning_data import draw_annotated_images
@@ -88,4 +91,4 @@ def run_reasoning(
         seed=seed,
         resamples=resamples,
     )
-    return run, None
+    return run, "" if page is None else reasoned_section(images, file, page)

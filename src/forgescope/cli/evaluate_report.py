@@ -11,7 +11,6 @@ import typer
 if TYPE_CHECKING:
     from forgescope.evaluation.report import Table
     from forgescope.evaluation.results import EvaluationResult
-    from forgescope.evaluation_pictures import ImageBook
     from forgescope.evaluation_runs import EvaluationRun
 
 # What is printed of a protocol; the files have every number.
@@ -28,7 +27,7 @@ def show_and_write(
     plot: Path | None,
     protocol: str | None,
     page: Path | None = None,
-    images: "ImageBook | None" = None,
+    photographs: str = "",
 ) -> None:
     """Print the notes and tables of a run, and write what was asked for.
 
@@ -40,7 +39,7 @@ def show_and_write(
         plot: for the chart.
         protocol: name of the paper's table; None: a folder was measured.
         page: for tables, rows, chart and images as HTML.
-        images: of the run; None: the page has none.
+        photographs: section of the images on the page; empty: it has none.
     """
     from rich.console import Console
     from rich.table import Column
@@ -71,7 +70,7 @@ def show_and_write(
         _draw(run, plot, protocol)
     if page:
         every = [*(to_tables(run.rows) if run.tables is None else run.tables), *matrices]
-        _write_page(page, run, notes, every, protocol, images)
+        _write_page(page, run, notes, every, protocol, photographs)
 
 
 def _write_page(
@@ -80,17 +79,13 @@ def _write_page(
     notes: list[str],
     tables: "list[Table]",
     protocol: str | None,
-    images: "ImageBook | None",
+    photographs: str,
 ) -> None:
     """Write the page; arguments as in `show_and_write`, `tables` as they are laid out."""
     from forgescope.evaluation.report import write_text
     from forgescope.evaluation_page import evaluation_page
 
     charts, lacks = _charts(run, protocol)
-    photographs = ""
-    if images is not None:
-        images.add_failures(run.results[0].skipped)
-        photographs = images.section(run.results[0].perturbation.name)
     write_text(page, evaluation_page([*notes, *lacks], tables, run.rows, charts, photographs).decode())
     typer.echo(f"page: {page}")
 

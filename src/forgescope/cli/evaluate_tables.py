@@ -7,7 +7,6 @@ if TYPE_CHECKING:
     from forgescope.evaluation.edit_protocol import EditProtocol
     from forgescope.evaluation.localization_protocol import LocalizationProtocol
     from forgescope.evaluation.protocol import Protocol
-    from forgescope.evaluation_pictures import ImageBook
     from forgescope.evaluation_runs import EvaluationRun
 
 
@@ -23,7 +22,7 @@ def run_images(
     perturb: str | None,
     seed: int,
     resamples: int,
-) -> "tuple[EvaluationRun, ImageBook | None]":
+) -> "tuple[EvaluationRun, str]":
     """Run a table of whole images, such as those of GAMMA.
 
     Args:
@@ -39,7 +38,7 @@ def run_images(
         resamples: draws of the bootstrap intervals.
 
     Returns:
-        The run, and its images for the page.
+        The run, and its images as markup for the page, empty where none is wanted.
 
     Raises:
         ValueError: arguments, data or a checkpoint that cannot be used.
@@ -47,17 +46,17 @@ def run_images(
     """
     from forgescope.analyze import Analyzer
     from forgescope.evaluation.perturbations import parse_perturbations
-    from forgescope.evaluation_pictures import ImageBook
+    from forgescope.evaluation_pictures import WatchedImages, section_of
     from forgescope.evaluation_runs import evaluate_protocol
     from forgescope.protocol_data import draw_test_images, prepare
 
     perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
     drawn = draw_test_images(table, data, real, per_class, seed)
     analyzer = Analyzer(model, **settings)
-    images = None if page is None else ImageBook(analyzer, page, drawn.total, lambda photo: prepare(photo, table))
+    images = None if page is None else WatchedImages(analyzer, page, drawn.total, lambda photo: prepare(photo, table))
     watch = None if images is None else images.watch
     run = evaluate_protocol(analyzer, table, drawn, perturbations, seed=seed, resamples=resamples, watch=watch)
-    return run, images
+    return run, section_of(images, run)
 
 
 def run_edits(
@@ -75,7 +74,7 @@ def run_edits(
     seed: int,
     resamples: int,
     **folders: Any,
-) -> "tuple[EvaluationRun, ImageBook | None]":
+) -> "tuple[EvaluationRun, str]":
     """Run a table of DiffSeg30k; arguments as in `run_images` and, for `folders`, in `EditData`.
 
     `against` is a second checkpoint, measured on the same images; `fake_class` that of a foreign classifier;
@@ -86,7 +85,7 @@ def run_edits(
     from forgescope.edit_protocol_data import EditData, draw_edited_images
     from forgescope.evaluation.boundary import parse_tolerance
     from forgescope.evaluation.perturbations import parse_perturbations
-    from forgescope.evaluation_pictures import ImageBook
+    from forgescope.evaluation_pictures import WatchedImages, section_of
 
     allowed = parse_tolerance(tolerance) if tolerance else None
     perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
@@ -95,10 +94,11 @@ def run_edits(
     drawn = draw_edited_images(table, EditData(data, **folders, editors=editors_of(judges[0])), per_class, seed)
     # a foreign classifier makes no report
     first = judges[0] if isinstance(judges[0], Analyzer) else None
-    images = None if page is None or first is None else ImageBook(first, page, drawn.total)
+    images = None if page is None or first is None else WatchedImages(first, page, drawn.total)
     watch = None if images is None else images.watch
     draws: dict[str, Any] = {"seed": seed, "resamples": resamples}
-    return evaluate_edits(judges, table, drawn, perturbations, tolerance=allowed, watch=watch, **draws), images
+    run = evaluate_edits(judges, table, drawn, perturbations, tolerance=allowed, watch=watch, **draws)
+    return run, section_of(images, run)
 
 
 def run_localization(
@@ -113,16 +113,17 @@ def run_localization(
     perturb: str | None,
     seed: int,
     resamples: int,
-) -> "tuple[EvaluationRun, ImageBook | None]":
+) -> "tuple[EvaluationRun, str]":
     """Run a table of ICL-Net; arguments as in `run_images`, and `split` of the corpus."""
     from forgescope.evaluation.perturbations import parse_perturbations
-    from forgescope.evaluation_pictures import ImageBook
+    from forgescope.evaluation_pictures import WatchedImages, section_of
     from forgescope.localization_evaluation import draw_masked_images, evaluate_localization, load_localizer
 
     perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
     analyzer = load_localizer(model, table, **settings)
     drawn = draw_masked_images(table, data, per_class, seed, split)
-    images = None if page is None else ImageBook(analyzer, page, drawn.total)
+    images = None if page is None else WatchedImages(analyzer, page, drawn.total)
     watch = None if images is None else images.watch
     draws: dict[str, Any] = {"seed": seed, "resamples": resamples}
-    return evaluate_localization(analyzer, table, drawn, perturbations, watch=watch, **draws), images
+    run = evaluate_localization(analyzer, table, drawn, perturbations, watch=watch, **draws)
+    return run, section_of(images, run)
