@@ -105,7 +105,7 @@ def agree(views: Sequence[ForgeryReport]) -> EnsembleReport:
         sizes = ", ".join(f"{view.mask.shape[1]} x {view.mask.shape[0]}" for view in views) or "none"
         raise ValueError(f"expected reports of one image, got sizes {sizes}")
     first = views[0]
-    marking = [view.mask for view in views if view.probability_map is not None or view.mask.any()]
+    marking = [view.mask for view in views if view.marks_pixels]
     shares = _shares(marking)
     mask = np.zeros_like(first.mask) if shares is None else (shares > HALF).view(np.uint8)
     made = _shares([view.ai_mask for view in views if view.ai_mask is not None])

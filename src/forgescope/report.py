@@ -70,7 +70,7 @@ class ForgeryReport:
             from a model that does not attribute.
         explanation: what the model says, a paragraph a line; None from a model that does not explain.
         model: checkpoint that was asked.
-        forged_fraction: share of forged pixels, 0..1.
+        forged_fraction: share of forged pixels, 0..1; 0 from a model that marks none.
         probability_map: (H, W) float32, 0..1, of which `mask` is made; None from a model that marks no pixels.
         rule: thresholds that were used.
         notes: sentences on how the file was read and examined.
@@ -104,14 +104,22 @@ class ForgeryReport:
     editor_map: np.ndarray | None = field(default=None, repr=False)
     provenance: Provenance | None = None
 
+    @property
+    def marks_pixels(self) -> bool:
+        """Say whether the model looked for forged or AI-made pixels; without, the empty mask says nothing."""
+        return self.probability_map is not None or self.ai_mask is not None or bool(self.mask.any())
+
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the pictures, as plain values for JSON."""
+        """Return everything but the pictures, as plain values for JSON.
+
+        `forged_fraction` is None from a model that marks no pixels.
+        """
         height, width = self.mask.shape
         return {
             "path": self.path,
             "verdict": self.verdict,
             "score": round(self.score, 6),
-            "forged_fraction": round(self.forged_fraction, 6),
+            "forged_fraction": round(self.forged_fraction, 6) if self.marks_pixels else None,
             "ai_fraction": None if self.ai_fraction is None else round(self.ai_fraction, 6),
             "regions": [region.to_dict() for region in self.regions],
             "attribution": None if self.attribution is None else _rounded(self.attribution),

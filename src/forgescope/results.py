@@ -70,7 +70,7 @@ class ResultsFolder(Journal):
         """Write masks, overlay, probability map and row of a photograph.
 
         Args:
-            report: result for a file.
+            report: result for a file; where its model marks no pixels, there are no pictures to write.
             with_overlay: write overlay and probability map too.
 
         Returns:
@@ -79,21 +79,8 @@ class ResultsFolder(Journal):
         Raises:
             OSError: a file cannot be written; those before it are whole.
         """
-        name = picture_name(report.path or "image")
-        mask = self._write_picture(Path("masks") / f"{name}.png", report.mask_image(), {"format": "PNG"})
-        ai_mask, ai_picture = None, report.ai_mask_image()
-        if ai_picture is not None:
-            ai_mask = self._write_picture(Path("ai_masks") / f"{name}.png", ai_picture, {"format": "PNG"})
-        overlay = probability_map = None
-        if with_overlay:
-            options = {"format": "JPEG", "quality": OVERLAY_QUALITY}
-            overlay = self._write_picture(Path("overlays") / f"{name}.jpg", report.overlay(), options)
-        if with_overlay and report.probability_map is not None:
-            options = {"format": "JPEG", "quality": PROBABILITY_MAP_QUALITY}
-            picture = probability_picture(report.probability_map)
-            probability_map = self._write_picture(Path("probability_maps") / f"{name}.jpg", picture, options)
-        pictures = dict(zip(PICTURES, (mask, ai_mask, overlay, probability_map), strict=True))
-        return self.append(report.to_dict() | pictures | {"error": None})
+        pictures = self._write_pictures(report, with_overlay) if report.marks_pixels else {}
+        return self.append(report.to_dict() | dict.fromkeys(PICTURES) | pictures | {"error": None})
 
     def add_failure(self, path: str, error: str) -> Row:
         """Write the row of a photograph that could not be examined; returns it."""
@@ -110,6 +97,24 @@ class ResultsFolder(Journal):
             texts["provenance"] = (row.get("provenance") or {}).get("summary", "")
             writer.writerow(row | {"region_count": len(row.get("regions", ()))} | texts)
         return write_whole(self.folder / "report.csv", text.getvalue().encode("utf-8", errors="backslashreplace"))
+
+    def _write_pictures(self, report: ForgeryReport, with_overlay: bool) -> Row:
+        """Kind of each picture that is written -> its file."""
+        name = picture_name(report.path or "image")
+        png, jpeg = {"format": "PNG"}, {"format": "JPEG", "quality": OVERLAY_QUALITY}
+        written = {"mask": self._write_picture(Path("masks") / f"{name}.png", report.mask_image(), png)}
+        ai_mask = report.ai_mask_image()
+        if ai_mask is not None:
+            written["ai_mask"] = self._write_picture(Path("ai_masks") / f"{name}.png", ai_mask, png)
+        if with_overlay:
+            written["overlay"] = self._write_picture(Path("overlays") / f"{name}.jpg", report.overlay(), jpeg)
+        if with_overlay and report.probability_map is not None:
+            options = {"format": "JPEG", "quality": PROBABILITY_MAP_QUALITY}
+            picture = probability_picture(report.probability_map)
+            written["probability_map"] = self._write_picture(
+                Path("probability_maps") / f"{name}.jpg", picture, options
+            )
+        return written
 
     def _write_picture(self, name: Path, picture: Image.Image, options: Row) -> str:
         (self.folder / name.parent).mkdir(exist_ok=True)

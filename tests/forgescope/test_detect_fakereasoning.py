@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 from answering_fakereasoning import ANSWERS, answering_model, plain_photo
-from PIL import Image
 from report_page import entries, page_data
 from transformers.utils import logging as transformers_logging
 
@@ -50,7 +49,8 @@ def test_no_pixel_is_marked(reports):
     for report in reports.values():
         assert (report.mask.shape, report.mask.dtype, report.mask.any()) == ((40, 48), np.uint8, False)
         assert (report.forged_fraction, report.regions, report.attribution) == (0, [], None)
-        assert (report.probability_map, report.ai_mask) == (None, None)
+        assert (report.probability_map, report.ai_mask, report.marks_pixels) == (None, None, False)
+        assert report.to_dict()["forged_fraction"] is None
     np.testing.assert_array_equal(reports["red"].overlay(), plain_photo("red"))
 
 
@@ -163,16 +163,19 @@ def test_a_folder_on_the_command_line(answering_checkpoint, tmp_path, monkeypatc
     finally:
         transformers_logging.set_verbosity(verbosity)
         transformers_logging.enable_progress_bar()
+    assert "forged        score 0.982  photos/red.png\n" in printed.out
+    assert "masks:" not in printed.out
     assert "4 examined: 1 forged, 1 inconclusive, 1 authentic, 1 failed" in printed.out
     assert "empty.png: the file is empty" in printed.err
     lines = (tmp_path / "out/report.jsonl").read_text().splitlines()
     rows = {row["path"]: row for row in map(json.loads, lines)}
     red, blue = rows["photos/red.png"], rows["photos/blue.png"]
-    assert (red["verdict"], red["error"], red["forged_fraction"]) == ("forged", None, 0)
+    assert (red["verdict"], red["error"], red["forged_fraction"]) == ("forged", None, None)
     assert red["explanation"].endswith("Reasoning: No grain.\nConclusion: This image is fake.")
     assert (blue["verdict"], blue["score"], blue["error"]) == ("inconclusive", 0.5, None)
-    mask = Image.open(red["mask"])
-    assert (mask.size, mask.mode, mask.getextrema()) == ((48, 40), "L", (0, 0))
+    assert [red[kind] for kind in ("mask", "ai_mask", "overlay", "probability_map")] == [None] * 4
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.csv", "report.html", "report.jsonl"]
+    assert NO_MASK in red["notes"]
     page = tmp_path / "out/report.html"
     assert page_data(page)["with"]["explanation"]
     shown = entries(page)
@@ -182,3 +185,4 @@ def test_a_folder_on_the_command_line(answering_checkpoint, tmp_path, monkeypatc
         table = {row["path"]: row for row in csv.DictReader(file)}
     assert table["photos/red.png"]["explanation"] == red["explanation"]
     assert table["photos/empty.png"]["explanation"] == ""
+    assert (table["photos/red.png"]["forged_fraction"], table["photos/red.png"]["mask"]) == ("", "")

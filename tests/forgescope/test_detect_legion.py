@@ -179,6 +179,8 @@ def test_a_folder_on_the_command_line(legion_checkpoint, tmp_path, monkeypatch, 
     alone = [json.loads(line) for line in (tmp_path / "fast/report.jsonl").read_text().splitlines()]
     assert [row["score"] for row in alone] == pytest.approx([row["score"] for row in rows], abs=1e-5)
     assert [row["explanations"] for row in alone] == [False] * 3
+    assert [(row["mask"], row["overlay"], row["forged_fraction"]) for row in alone] == [(None, None, None)] * 3
+    assert [path.name for path in (tmp_path / "fast").iterdir()] == ["report.jsonl"]
     assert "holds results with explanations False, this run has None" in refused.err
 
 

@@ -185,12 +185,14 @@ def _summarize(results: "ResultsFolder", rows: list[dict[str, Any]], page: Path)
     failed = [row for row in rows if row["error"] is not None]
     good = [row for row in rows if row["error"] is None]
     for row in good if len(good) <= MOST_LISTED else ():
-        shares = f"forged {row['forged_fraction']:6.2%}"
+        line = f"{row['verdict']:<12}  score {row['score']:.3f}"
+        if row["forged_fraction"] is not None:
+            line += f"  forged {row['forged_fraction']:6.2%}"
         if row["ai_fraction"] is not None:
-            shares += f"  AI-made {row['ai_fraction']:6.2%}"
+            line += f"  AI-made {row['ai_fraction']:6.2%}"
         if row["attribution"]:
-            shares += f" by {shares_text(row['attribution'])}"
-        typer.echo(f"{row['verdict']:<12}  score {row['score']:.3f}  {shares}  {row['path']}")
+            line += f" by {shares_text(row['attribution'])}"
+        typer.echo(f"{line}  {row['path']}")
         if row["provenance"] and row["provenance"]["summary"]:
             typer.echo(_printable(f"  the file says: {row['provenance']['summary']}"))
     for row in failed:
