@@ -106,7 +106,7 @@ class ImageBook:
                 self.pictures,
                 thresholds,
                 columns,
-                f'<label><input type="checkbox" id="wrong"> wrong verdicts alone {wrong}</label>',
+                f'<label><input type="checkbox" id="wrong"> only wrong verdicts {wrong}</label>',
             ),
         )
 

@@ -155,7 +155,7 @@ def test_what_could_not_be_scored_has_a_row(tmp_path):
     (row,) = page_data(markup)["rows"]
     assert (row["path"], row["verdict"], row["error"]) == ("<a>.png", "failed", "<a>.png: damaged")
     assert "<a>" not in markup
-    assert "wrong verdicts alone 0" in markup
+    assert "only wrong verdicts 0" in markup
 
 
 @pytest.mark.parametrize("option", ["--html", "--json", "--markdown", "--plot"])
@@ -181,9 +181,9 @@ def test_wrong_verdicts_and_layers_in_a_browser(examples, browser_page):
     f1 = sorted((row["f1"] for row in rows if row["f1"] is not None), reverse=True)
     assert column("F1") == [f"{one:.3f}" for one in f1] + [""] * (len(rows) - len(f1))
     wrong = [row for row in rows if row["outcome"]]
-    browser_page.get_by_label(f"wrong verdicts alone {len(wrong)}").check()
+    browser_page.get_by_label(f"only wrong verdicts {len(wrong)}").check()
     assert browser_page.locator("#rows > tr").count() == len(wrong)
-    browser_page.get_by_label("wrong verdicts alone").uncheck()
+    browser_page.get_by_label("only wrong verdicts").uncheck()
     browser_page.locator("#rows .open").first.click()
     facts = browser_page.locator("#facts").inner_text()
     assert re.search(r"Truth\s+forged", facts)
