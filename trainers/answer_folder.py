@@ -41,7 +41,8 @@ def _read(folder: Path) -> datasets.Dataset:
         raise FileNotFoundError(
             f"{path} does not exist: expected {FORM}; a corpus is read with --corpus, such as mmfr"
         )
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # bytes end a line at \n alone; text would also be cut at U+2028 within an answer
+    lines = path.read_bytes().splitlines()
     rows = [_row(line, f"{path} line {number}", folder) for number, line in enumerate(lines, 1) if line.strip()]
     if not any(row["answer"] for row in rows):
         raise ValueError(f"{path} holds no answers: expected {FORM}; a corpus is read with --corpus, such as mmfr")
@@ -55,10 +56,10 @@ def _read(folder: Path) -> datasets.Dataset:
     return datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
 
 
-def _row(line: str, where: str, folder: Path) -> dict:
+def _row(line: bytes, where: str, folder: Path) -> dict:
     try:
         given = json.loads(line)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"{where} is not JSON ({error}): expected {FORM}") from error
     if not isinstance(given, dict) or not isinstance(given.get("file_name"), str):
         raise ValueError(f"{where} has no file_name: expected {FORM}")

@@ -193,6 +193,20 @@ def test_broken_folders_are_refused(tmp_path, line, error, message):
         load_answer_folder(tmp_path)
 
 
+def test_an_answer_may_hold_any_line_separator(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "0.png")
+    answer = FAKE + "\u2028more\u0085and more"
+    line = json.dumps({"file_name": "0.png", "label": "fake", "answer": answer}, ensure_ascii=False)
+    (tmp_path / "metadata.jsonl").write_bytes(f"{line}\n".encode())
+    assert load_answer_folder(tmp_path)["train"]["answer"][:] == [answer]
+
+
+def test_bytes_that_are_no_utf_8_are_refused(tmp_path):
+    (tmp_path / "metadata.jsonl").write_bytes('{"file_name": "0.png", "answer": "caf\u00e9"}\n'.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"line 1 is not JSON \('utf-8' codec can't decode byte 0xe9"):
+        load_answer_folder(tmp_path)
+
+
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not a folder: expected one with metadata.jsonl"):
         load_answer_folder(tmp_path / "none")
