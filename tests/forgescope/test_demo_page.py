@@ -26,16 +26,16 @@ def server(tiny_checkpoint, answering_checkpoint, repository, tmp_path_factory):
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("demo")
     models = ["--model", str(tiny_checkpoint), "--model", str(answering_checkpoint)]
-    command = [sys.executable, "-m", "forgescope", "demo", *models, "--port", str(port), "--device", "cpu"]
+    command = [sys.executable, "-m", "forgescope", "demo", *models, "--port", str(port), "--device", "cpu", "--json"]
     environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads"), "OMP_NUM_THREADS": "1"}
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=repository, env=environment)
         waited_until = time.monotonic() + STARTED_AFTER
-        while not (found := re.search(r"http\S+", (folder / "log").read_text())):
+        while not (found := re.search(r'^{"local": "(http[^"]+)", "public": null}$', (folder / "log").read_text(), re.M)):
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < waited_until, "the demo did not start"
             time.sleep(0.2)
-        yield found[0], folder / "log"
+        yield found[1], folder / "log"
         process.terminate()
         process.wait(timeout=ANSWERED_AFTER)
 

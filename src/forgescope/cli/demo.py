@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .output import Json, print_json
+
 # Images that the page offers where nothing else is given: those of a clone of the repository.
 EXAMPLES = Path("examples/images")
 
@@ -25,6 +27,7 @@ def demo(
     examples: Annotated[
         Path | None, typer.Option(help=f"Folder of images that the page offers; default: {EXAMPLES}, if it is there.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Start a page in the browser: drop an image, see verdict, overlay, regions and how stable the verdict is.
 
@@ -44,9 +47,11 @@ def demo(
     offered = find_images([str(examples)], recursive=False) if examples is not None else []
     page = build_demo(model or (), device, offered)
     local, public = launch_demo(page, host, port, share, quiet=True, prevent_thread_lock=True)
-    typer.echo(f"forgescope demo: {local} (Ctrl+C ends it)")
+    if as_json:
+        print_json({"local": local, "public": public})
+    typer.echo(f"forgescope demo: {local} (Ctrl+C ends it)", err=as_json)
     if public is not None:
-        typer.echo(f"public address: {public}")
+        typer.echo(f"public address: {public}", err=as_json)
     elif share:
         typer.echo("no public address: Gradio's servers cannot be reached", err=True)
     page.block_thread()
