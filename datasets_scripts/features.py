@@ -152,7 +152,8 @@ def _read_rows(folder: Path) -> list[dict]:
             "mask_file_name, label and id (`forgescope construct manipulations` writes it)"
         )
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # bytes end a line at \n alone; text would also be cut at U+2028 within a string
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         if line.strip():
             rows.append(_parse_row(line, f"{path} line {number}", folder))
     if not rows:
@@ -170,10 +171,10 @@ def _read_rows(folder: Path) -> list[dict]:
     return rows
 
 
-def _parse_row(line: str, where: str, folder: Path) -> dict:
+def _parse_row(line: bytes, where: str, folder: Path) -> dict:
     try:
         raw = json.loads(line)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"{where} is not JSON ({error}): expected one object a line") from error
     return parse_metadata_row(raw, where, folder)
 

@@ -35,8 +35,9 @@ def read_bases(corpus: Path, file: Path | None) -> dict[str, str]:
             rows: list[dict[str, Any]] = list(csv.DictReader(stream))
     else:
         try:
-            rows = [json.loads(line) for line in metadata.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except json.JSONDecodeError as error:
+            # bytes end a line at \n alone; text would also be cut at U+2028 within a prompt
+            rows = [json.loads(line) for line in metadata.read_bytes().splitlines() if line.strip()]
+        except ValueError as error:
             raise ValueError(f"{metadata} holds a line that is not JSON ({error}): give --bases FILE") from error
     where = file or metadata
     bases = {}

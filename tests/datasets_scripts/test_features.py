@@ -57,6 +57,14 @@ def test_columns_and_values(tmp_path):
     assert dataset[1]["source"] is None
 
 
+def test_a_text_may_hold_any_line_separator(tmp_path):
+    rows = write_folder(tmp_path, 2)
+    rows[0]["parameters"] = "remove\u2028the cat\u0085and the dog"
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    (tmp_path / "metadata.jsonl").write_bytes("".join(lines).encode())
+    assert rows[0]["parameters"] in load_forgery_folder(tmp_path)["parameters"][:]
+
+
 def test_a_tenth_is_cut_off_by_hash_and_stays_when_the_folder_grows(tmp_path):
     write_folder(tmp_path / "small", 100)
     write_folder(tmp_path / "large", 300)

@@ -107,8 +107,10 @@ class TestBases:
 
     def test_what_construct_writes(self, corpus, tmp_path):
         data = write_corpus(tmp_path, range(4))
-        lines = [json.dumps({"id": f"{number:08d}", "base": ("real", "ai")[number % 2]}) for number in range(3)]
-        (data / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+        rows = [{"id": f"{number:08d}", "base": ("real", "ai")[number % 2]} for number in range(3)]
+        rows[0]["prompt"] = "a cat\u2028and a dog"  # no end of a line of JSON
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        (data / "metadata.jsonl").write_bytes("".join(lines).encode())
         images = draw_edited_images(self.PROTOCOL, EditData(data))
         assert images.counts == {("real-base", "fake"): 2, ("ai-base", "fake"): 1}
         found = list(images.examples())
