@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from transformers import BaseImageProcessor, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from forgescope.processing.image_conversion import to_upright_rgb
+
 from .augmentation import AugmentationConfig, augment, center_crop
 
 
@@ -47,7 +49,7 @@ class ForgeryDataset(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Image.Image | None]:
         row = self.rows[index]
-        image, mask = row["image"].convert("RGB"), row["mask"]
+        image, mask = to_upright_rgb(row["image"]), row["mask"]
         if self.augmentation is not None:
             rng = np.random.default_rng([self.seed, self.epoch, index])
             image, mask = augment(image, mask, self.augmentation, rng)

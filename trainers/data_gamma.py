@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from transformers import BaseImageProcessor
 
+from forgescope.processing.image_conversion import to_upright_rgb
+
 from .augmentation_cnndetection import CNNDetectionAugmentation, degrade, flip, jitter, reach_of
 from .crops import central_corner, crop, enlarge, random_corner, surroundings
 from .rows_gamma import MASK_COLUMNS, GammaDataConfig, check_columns, chosen_rows, row_labels, row_name
@@ -56,7 +58,7 @@ class GammaDataset(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """`image` (PIL, RGB), `label` (1 = fake) and the masks (crop_size, crop_size) uint8, 255 = padding."""
         row = self.rows[index]
-        image = row["image"].convert("RGB")
+        image = to_upright_rgb(row["image"])
         given = {name: row[column] for name, column in self.columns.items()}
         masks = {name: mask.convert("L") for name, mask in given.items() if mask is not None}
         for name, mask in masks.items():

@@ -10,6 +10,7 @@ import torch
 from transformers import ProcessorMixin
 
 from forgescope.processing.grounded_text import write_grounded_text
+from forgescope.processing.image_conversion import to_upright_rgb
 
 from .row_faults import RowFaults, row_names
 
@@ -153,9 +154,9 @@ class LegionDataset(torch.utils.data.Dataset):
         """
         try:
             row = self.rows[index]
-        except (OSError, SyntaxError) as error:  # what PIL raises; SyntaxError for broken PNG chunks
+            image, regions = to_upright_rgb(row["image"]), row["regions"]
+        except (OSError, SyntaxError, ValueError) as error:  # what PIL raises; SyntaxError for broken PNG chunks
             raise ValueError(f"image {self.names[index]} cannot be read: {error}; leave it out of the data") from error
-        image, regions = row["image"].convert("RGB"), row["regions"]
         masks = [regions[number]["mask"] for number in self.orders[index]]
         for mask in masks:
             if mask is None or mask.size != image.size:
