@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from importlib.resources import files
 from types import GeneratorType
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from .analyze import Analyzer, ImageInput
 from .auto import MODELS
+from .hub import EMBEDDED_CHECKPOINTS
 from .report import ForgeryReport
 
 TASK = "image-forgery-analysis"
@@ -92,11 +94,15 @@ class ForgeryAnalysisPipeline(Pipeline):
 
 
 def register_pipeline() -> None:
-    """Make transformers know the task; may be called again."""
+    """Make transformers know the task, with the embedded checkpoint as its default; may be called again."""
     if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
         classes = dict.fromkeys(family.task_auto_class for family in MODELS.values())
         PIPELINE_REGISTRY.register_pipeline(
-            TASK, pipeline_class=ForgeryAnalysisPipeline, pt_model=tuple(classes), type="image"
+            TASK,
+            pipeline_class=ForgeryAnalysisPipeline,
+            pt_model=tuple(classes),
+            default={"model": (str(files("forgescope.checkpoints") / EMBEDDED_CHECKPOINTS[0]), None)},
+            type="image",
         )
 
 

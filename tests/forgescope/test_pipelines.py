@@ -74,6 +74,20 @@ def test_loaded_model_and_processor():
     same(analyse(photo(0), **SETTINGS), Analyzer(model, processor, **SETTINGS).analyze(photo(0)))
 
 
+def test_the_embedded_checkpoint_is_the_default(repository):
+    found = pipeline(TASK)(str(repository / "examples/images/inpainting_rocket.jpg"))
+    same(found, Analyzer("iclnet-mini").analyze(repository / "examples/images/inpainting_rocket.jpg"))
+
+
+@pytest.mark.parametrize("family", ["fakereasoning", "legion"])
+def test_models_that_explain_themselves(family, tmp_path):
+    tiny_model(family).save_pretrained(tmp_path)
+    tiny_processor(family).save_pretrained(tmp_path)
+    found, expected = pipeline(TASK, model=str(tmp_path))(photo(0)), Analyzer(str(tmp_path)).analyze(photo(0))
+    same(found, expected)
+    assert found.explanation == expected.explanation
+
+
 def test_registering_twice_is_harmless():
     register_pipeline()
     assert forgescope.Ensemble
