@@ -23,13 +23,14 @@ def localization_rows(
 
     Returns:
         A row for each subset and number, of all images, and of the mean over the subsets: that one only where no
-        subset is missing.
+        subset is missing or lacks the number.
     """
     present = [name for name in protocol.groups if name in result.sources]
     groups = {name: (name,) for name in present}
     rows = result_rows(result, protocol.name, resamples=resamples, groups=groups)
     rows = [row for row in rows if row.metric.startswith(PIXEL_PREFIX)]
-    if len(present) < len(protocol.groups):
-        rows = [row for row in rows if row.source != AVERAGE]
+    is_whole = len(present) == len(protocol.groups)
+    undefined = {row.metric for row in rows if row.source in groups and row.value is None}
+    rows = [row for row in rows if row.source != AVERAGE or (is_whole and row.metric not in undefined)]
     values = protocol.values
     return [replace(row, paper_value=values.get((row.source, row.metric, row.perturbation))) for row in rows]

@@ -2,11 +2,16 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from promptforge_layout import annotated_row, write_lines
 
 from forgescope.analyze import Analyzer
+from forgescope.evaluation.evaluator import Evaluator, Example
+from forgescope.evaluation.localization_rows import localization_rows
 from forgescope.evaluation.protocols import find_protocol
 from forgescope.evaluation.protocols_iclnet import PROTOCOLS, SOURCES, SUBSETS, TABLE2, TABLE3, paper_value
+from forgescope.evaluation.rules import preset
+from forgescope.examination import Examination
 from forgescope.localization_evaluation import draw_masked_images
 
 ORDER = tuple(source for sources in SOURCES.values() for source in sources)
@@ -120,6 +125,23 @@ def test_a_missing_subset_means_no_average(checkpoint, run, tmp_path):
     status, out, _ = run(checkpoint, "--protocol", "iclnet-localization", "--data", tmp_path / "c")
     assert status == 0
     assert "not measured, so that there is no average: kontext, step1x" in out
+
+
+def test_a_subset_without_a_forged_pixel_means_no_average():
+    protocol = find_protocol("iclnet-localization")
+
+    def examples():
+        for subset in SUBSETS:
+            mask = np.zeros((8, 8), np.uint8)
+            mask[:4] = subset != "step1x"
+            yield Example(Image.new("RGB", (8, 8)), mask, subset, subset, label=1)
+
+    def examine(photos):
+        return [Examination(np.full((8, 8), 0.9, np.float32), score=0.9) for _ in photos]
+
+    result = Evaluator(examine, preset("iclnet"), 1).run(examples(), total=4)
+    values = {row.source: row.value for row in localization_rows(result, protocol, 0) if row.metric == "pixel_f1"}
+    assert values == {**dict.fromkeys((*SUBSETS[:3], "all"), pytest.approx(2 / 3)), "step1x": None}
 
 
 @pytest.mark.parametrize(
