@@ -39,7 +39,7 @@ CSV_COLUMNS = (
     "error",
 )
 # What must be equal for rows to stand in one report.
-SETTINGS = ("model", "precision", "rule", "tile", "editors", "explanations")
+SETTINGS = ("model", "precision", "rule", "tile", "editors", "explanations", "checkpoints")
 OVERLAY_QUALITY = 90
 # Probability maps are to be looked at: 18 kB a map in the median at this size and quality, against 55 kB and 40 times
 # the time for a whole one without loss.

@@ -137,6 +137,15 @@ def test_results_of_other_settings_are_not_mixed(tmp_path):
         ResultsFolder(tmp_path, SETTINGS | {"tile": 512})
 
 
+def test_results_of_an_ensemble_with_other_thresholds_are_not_mixed(tmp_path):
+    """The rule of an ensemble is the same for all: what its checkpoints are asked with counts too."""
+    settings = SETTINGS | {"checkpoints": [SETTINGS, SETTINGS]}
+    ResultsFolder(tmp_path, settings).add(report_for("a.jpg"))
+    ResultsFolder(tmp_path, settings)
+    with pytest.raises(ValueError, match="holds results with checkpoints .*: choose another --out, or --overwrite"):
+        ResultsFolder(tmp_path, settings | {"checkpoints": [SETTINGS, SETTINGS | {"rule": "forged from 0.9"}]})
+
+
 def test_the_table_has_a_line_for_each_photograph(tmp_path):
     results = ResultsFolder(tmp_path, SETTINGS)
     results.add(report_for('a, "quoted".jpg'))
