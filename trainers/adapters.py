@@ -8,7 +8,10 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import torch
@@ -49,6 +52,21 @@ class AdapterConfig:
             raise ValueError(f"tuning.lora_dropout must lie in [0, 1), got {self.lora_dropout}")
         if self.save not in ("adapters", "merged"):
             raise ValueError(f"tuning.save must be adapters or merged, got {self.save!r}")
+
+
+def adapters_of(model_type: str) -> ModuleType:
+    """The module that loads the adapters of a model type.
+
+    Raises:
+        ValueError: Models of this type are trained without adapters.
+    """
+    name = f".adapters_{model_type}"
+    if find_spec(name, __package__) is None:
+        raise ValueError(
+            f"a model of type '{model_type}' cannot be loaded from adapters ({ADAPTER_CONFIG}): merge them into their "
+            "checkpoint (merge_and_unload of PEFT), and save that"
+        )
+    return import_module(name, __package__)
 
 
 def wrap(model: PreTrainedModel, settings: AdapterConfig, lora_layers: str, whole_modules: Sequence[str]) -> PeftModel:

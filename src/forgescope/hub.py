@@ -103,7 +103,7 @@ def load_checkpoint(
     model_type = _model_type(checkpoint)
     family = MODELS[model_type]
     if (Path(checkpoint) / ADAPTER_FILE).is_file():
-        adapters = import_module(f"forgescope.trainers.adapters_{model_type}")
+        adapters = import_module("forgescope.trainers.adapters").adapters_of(model_type)
         model = adapters.load_adapters(checkpoint, **kwargs)
         model.name_or_path = checkpoint  # not the one below: its card is another model's
     else:

@@ -157,6 +157,13 @@ def test_no_processor(checkpoint, model_type):
         load_checkpoint(checkpoint)
 
 
+@pytest.mark.parametrize("model_type", ["iclnet", "gamma", "diffseg"], indirect=True)
+def test_adapters_of_a_family_without_them(checkpoint, model_type):
+    (checkpoint / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match=f"type '{model_type}' cannot be loaded from adapters .*: merge them into"):
+        load_checkpoint(checkpoint)
+
+
 def test_saving_with_code_leaves_the_objects_alone(model, model_type, tmp_path):
     processor = tiny_processor(model_type)
     save_with_code(model, processor, tmp_path / "with")
