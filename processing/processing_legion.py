@@ -231,12 +231,16 @@ class LegionProcessor(ImageLanguageProcessor):
         skipped = {self.tokenizer.bos_token_id, self.tokenizer.pad_token_id, self.image_token_id}
         return [decode_grounded(self.tokenizer, [int(one) for one in row], skipped) for row in generated_ids]
 
-    def post_process_grounded(self, generation: Any, threshold: float = 0.5) -> list[GroundedExplanation]:
+    def post_process_grounded(
+        self, generation: Any, threshold: float = 0.5, original_sizes: Any = None
+    ) -> list[GroundedExplanation]:
         """Read what `generate_grounded` returned.
 
         Args:
             generation: a `LegionGeneration`.
             threshold: probability above which a pixel is an artifact.
+            original_sizes: (B, 2) height and width of the images, where `generate_grounded` was not given them: masks
+                are then resized here, one phrase at a time, which takes less memory with large images.
 
         Returns:
             One `GroundedExplanation` an image; whatever is wrong with an answer is listed in its `problems`.
@@ -246,7 +250,8 @@ class LegionProcessor(ImageLanguageProcessor):
         found = []
         for row, (text, ids) in enumerate(zip(texts, generation.generated_ids, strict=True)):
             verdict = None if verdicts is None else float(verdicts[row])
-            found.append(ground(text, generation.mask_logits[row], threshold, verdict))
+            size = None if original_sizes is None else original_sizes[row]
+            found.append(ground(text, generation.mask_logits[row], threshold, verdict, size))
             if self.tokenizer.eos_token_id not in ids.tolist():
                 found[-1].problems.append("the answer does not end: raise max_new_tokens")
         return found

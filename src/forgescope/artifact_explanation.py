@@ -119,21 +119,21 @@ def ground_artifacts(
     Raises:
         ValueError: a threshold of 0 or 1, or a model whose values are not numbers.
     """
-    found = model.generate_grounded(**inputs, **generation)
+    sizes = inputs["original_sizes"]
+    # without the sizes: logits of all phrases at those of large photographs would take gigabytes
+    asked = {name: values for name, values in inputs.items() if name != "original_sizes"}
+    found = model.generate_grounded(**asked, **generation)
     if not all(torch.isfinite(logits).all() for logits in (*found.mask_logits, found.detection_logits)):
         raise ValueError(NOT_NUMBERS)
     texts = processor.decode_grounded(found.generated_ids)
-    grounded = processor.post_process_grounded(found, mask_threshold)
-    rows = zip(photos, texts, grounded, found.mask_logits, strict=True)
-    return [_explanation(photo, text, one, logits, model.config) for photo, text, one, logits in rows]
+    grounded = processor.post_process_grounded(found, mask_threshold, sizes)
+    rows = zip(photos, texts, grounded, strict=True)
+    return [_explanation(photo, text, one, model.config) for photo, text, one in rows]
 
 
-def _explanation(
-    photo: Image.Image, text: str, found: GroundedExplanation, logits: torch.Tensor, config: Any
-) -> ArtifactExplanation:
+def _explanation(photo: Image.Image, text: str, found: GroundedExplanation, config: Any) -> ArtifactExplanation:
     trained, rule = config.detection_head_trained, DecisionRule.from_config(config)
     probability = found.fake_probability if trained else None
-    highest = logits.amax(dim=0).sigmoid() if len(logits) else logits.new_zeros(logits.shape[1:])
     return ArtifactExplanation(
         verdict=None if probability is None else LABELS[rule.verdict(probability)],
         fake_probability=probability,
@@ -141,7 +141,7 @@ def _explanation(
         overview=plain_text(text.split(PHRASE_START)[0]) if found.phrases else "",
         phrases=found.phrases,
         mask=found.mask,
-        probability_map=highest.float().cpu().numpy(),
+        probability_map=found.probability_map,
         problems=[*found.problems, *([] if trained else [NO_TRAINED_HEAD])],
         image=photo,
     )

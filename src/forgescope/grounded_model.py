@@ -63,6 +63,7 @@ class GroundedModel:
         for start in range(0, len(images), size):
             some = list(images[start : start + size])
             inputs = self.processor.inference_inputs(some, longest_edge=self.longest_edge).to(self.model.device)
+            sizes = inputs.pop("original_sizes")
             tokenizer = self.processor.tokenizer
             generation = self.model.generate_grounded(
                 **inputs,
@@ -72,7 +73,7 @@ class GroundedModel:
                 pad_token_id=tokenizer.pad_token_id,
             )
             texts = self.processor.decode_grounded(generation.generated_ids)
-            read = self.processor.post_process_grounded(generation, threshold=self.threshold)
+            read = self.processor.post_process_grounded(generation, self.threshold, sizes)
             found += [replace(one, text=text) for one, text in zip(read, texts, strict=True)]
         return found
 

@@ -2,16 +2,19 @@
 
 import copy
 import logging
+import math
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from fixture_tokenizer import IMAGE_SENTINEL, fixture_tokenizer, words_between_tags
 from legion_processor import legion_processor
 from llama_tokenizer import llama_tokenizer
 from parity import expanded, legion_config, legion_from_parity, parity_image_tokens
 from PIL import Image
 from tiny_models import tiny_model
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoTokenizer, pipeline
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -219,6 +222,47 @@ def test_each_answer_of_a_batch_gets_its_own_masks(built):
             assert one.score == pytest.approx(probability[one.mask > 0].mean() if one.mask.any() else 0)
     with pytest.raises(ValueError, match="expected a threshold between 0 and 1, got 1"):
         built.post_process_grounded(generated, threshold=1)
+    sizes = inputs.pop("original_sizes")
+    smaller = model.generate_grounded(**inputs, prefix_allowed_tokens_fn=follow, max_new_tokens=count)
+    for found, later in zip((both, wall, none), built.post_process_grounded(smaller, threshold, sizes), strict=True):
+        assert np.array_equal(later.probability_map, found.probability_map)
+        for one, same in zip(found.phrases, later.phrases, strict=True):
+            assert np.array_equal(one.mask, same.mask)
+            assert one.score == same.score
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how many values the largest tensor has that is made."""
+
+    values = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **kwargs or {})
+        if isinstance(made, torch.Tensor):
+            self.values = max(self.values, made.numel())
+        return made
+
+
+@pytest.mark.parametrize("size", [(40, 30), (300, 410)])
+def test_masks_are_made_one_at_a_time_and_equal_those_made_at_once(size):
+    low = torch.randn(5, 60, 48, generator=torch.Generator().manual_seed(0))
+    text = " ".join(f"<p> {number} </p> [SEG]" for number in range(5))
+    with LargestTensor() as largest:
+        found = ground(text, low, 0.7, size=torch.tensor(size))
+    assert largest.values == max(low.numel(), size[0] * size[1])
+    logits = F.interpolate(low[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    masks = logits > math.log(0.7 / 0.3)
+    scores = (logits.sigmoid() * masks).sum(dim=(1, 2)) / masks.sum(dim=(1, 2)).clamp(min=1)
+    assert [one.score for one in found.phrases] == scores.tolist()
+    assert np.array_equal(np.stack([one.mask for one in found.phrases]), masks.numpy())
+    assert found.phrases[0].mask.dtype == found.mask.dtype == np.uint8
+    assert np.array_equal(found.mask, masks.any(dim=0).numpy())
+    assert np.array_equal(found.probability_map, logits.amax(dim=0).sigmoid().numpy())
+    whole = ground(text, logits, 0.7)
+    assert [one.score for one in whole.phrases] == scores.tolist()
+    assert np.array_equal(whole.probability_map, found.probability_map)
+    none = ground("Nothing.", low[:0], size=size)
+    assert (none.mask.shape, none.mask.any(), none.probability_map.any()) == (size, False, False)
 
 
 def test_a_phrase_without_a_mask_has_an_empty_one():
