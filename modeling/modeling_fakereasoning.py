@@ -33,6 +33,7 @@ from transformers.utils import ModelOutput
 from .attention_fusion import AttentionBiasedFusion, dino_features, dino_tower
 from .classification_probability import ClassificationProbabilityMapper, classification_loss
 from .configuration_fakereasoning import FakeReasoningConfig
+from .generation_steps import generate_with_steps
 from .image_language_model import (
     ImageLanguageModel,
     ImageLanguageModelOutput,
@@ -345,6 +346,7 @@ class FakeReasoningForConditionalGeneration(ImageLanguagePreTrainedModel, Genera
         }
         return sum(weight * parts[name] for name, weight in weights.items() if name in parts)
 
+    @torch.no_grad()
     def generate_verdict(self, input_ids: torch.Tensor, **kwargs: Any) -> FakeReasoningGeneration:
         """Generate answers as `generate` does, with the probability of their conclusions.
 
@@ -358,22 +360,14 @@ class FakeReasoningForConditionalGeneration(ImageLanguagePreTrainedModel, Genera
             [`FakeReasoningGeneration`].
 
         Raises:
-            ValueError: For beam search or several sequences an image, whose logits do not belong to one answer.
+            ValueError: For beam search, several sequences an image or an assistant; see `generate_with_steps`.
         """
-        for name in ("num_beams", "num_return_sequences"):
-            if kwargs.get(name, 1) != 1:
-                raise ValueError(f"generate_verdict gives one answer an image, got {name}={kwargs[name]}")
-        pairs: list[torch.Tensor] = []
         ids = [self.config.real_token_id, self.config.fake_token_id]
-        keep = self.lm_head.register_forward_hook(lambda _head, _inputs, logits: pairs.append(logits[:, -1, ids]))
-        try:
-            sequences = self.generate(input_ids=input_ids, **kwargs | {"return_dict_in_generate": False})
-        finally:
-            keep.remove()
-        generated = sequences[:, input_ids.shape[1] :]
-        found = self.probability_mapper.from_generation(
-            generated, torch.stack(pairs, dim=1)[:, : generated.shape[1]], tuple(self.config.conclusion_tag_ids)
+        sequences, generated, pairs = generate_with_steps(
+            self, lambda _state, logits: logits[:, ids], input_ids, **kwargs
         )
+        tag_ids = tuple(self.config.conclusion_tag_ids)
+        found = self.probability_mapper.from_generation(generated, pairs, tag_ids)
         return FakeReasoningGeneration(
             sequences=sequences,
             generated_ids=generated,

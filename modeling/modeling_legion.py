@@ -32,6 +32,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
 from .configuration_legion import LegionConfig
+from .generation_steps import generate_with_steps
 from .image_language_model import ImageLanguageModel, ImageLanguagePreTrainedModel, mean_token_loss
 from .loss_phrase_masks import phrase_mask_losses
 
@@ -98,7 +99,8 @@ class TwoLayers(nn.Module):
         self.linear_2 = nn.Linear(hidden_features, out_features)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(..., in_features) to (..., out_features)."""
+        """(..., in_features) of any float dtype to (..., out_features) of the layers' own."""
+        features = features.to(self.linear_1.bias.dtype)  # that of the weight may be one of integers
         return self.linear_2(self.linear_1(features).relu())
 
 
@@ -230,7 +232,7 @@ class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin
                 seg_states = self.seg_states(input_ids, outputs.last_hidden_state)
                 parts |= self._ground(seg_states, grounding_pixel_values, grounding_sizes, original_sizes, masks)
         if states is not None:
-            parts["detection_logits"] = self.detection_head(states.to(self.detection_head.linear_1.weight.dtype))
+            parts["detection_logits"] = self.detection_head(states)
         if states is not None and forgery_labels is not None:
             parts["loss_detection"] = F.cross_entropy(parts["detection_logits"].float(), forgery_labels.long())
         result = LegionOutput(loss=self._weighted_loss(parts), **parts)
@@ -368,25 +370,13 @@ class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin
             [`LegionGeneration`].
 
         Raises:
-            ValueError: For beam search or several sequences an image, whose states do not belong to one text.
+            ValueError: For beam search, several sequences an image or an assistant; see `generate_with_steps`.
         """
-        for name in ("num_beams", "num_return_sequences"):
-            if kwargs.get(name, 1) != 1:
-                raise ValueError(f"generate_grounded gives one text an image, got {name}={kwargs[name]}")
         encoded = self.get_image_features(pixel_values)
-        last_states: list[torch.Tensor] = []
-        keep = self.lm_head.register_forward_pre_hook(lambda _head, inputs: last_states.append(inputs[0][:, -1]))
-        try:
-            sequences = self.generate(
-                input_ids=input_ids,
-                mm_encoder_outputs={"image": encoded},
-                **kwargs | {"return_dict_in_generate": False},
-            )
-        finally:
-            keep.remove()
-        generated = sequences[:, input_ids.shape[1] :]
         # the state of a step predicts that step's token
-        states = torch.stack(last_states, dim=1)[:, : generated.shape[1]]
+        sequences, generated, states = generate_with_steps(
+            self, lambda state, _logits: state, input_ids, mm_encoder_outputs={"image": encoded}, **kwargs
+        )
         seg_states = [one[ids == self.config.seg_token_id] for one, ids in zip(states, generated, strict=True)]
         sizes = self._sizes(len(generated), original_sizes, grounding_sizes)
         verdict = self.detection_head(encoded.last_hidden_state[:, 0])
