@@ -9,29 +9,29 @@ stopped goes on where it stopped, and ends with the same bytes where the model a
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from tqdm.auto import tqdm
 
-from .bounded_threads import finished_calls
+from .asking import Asking
 from .folder_card import MMFR, write_folder_card
 from .image_folder import begin_folder, write_atomically
 from .inpainting import open_photo
-from .line_log import append_line, whole_lines, write_json, write_lines
+from .line_log import write_json
 from .mmfr_compile import BuildText, annotations_file, compile_answer, write_texts
 from .mmfr_images import CLASS_FOLDERS, LabelledImage, describe_images
 from .mmfr_interpretation import MMFRSettings, describe_image
 from .mmfr_plots import check_plotting, save_plots
 from .mmfr_statistics import corpus_statistics
-from .vision_language import ServerError, VisionLanguageModel, usage_of
+from .row_log import RowLog
+from .vision_language import VisionLanguageModel, usage_of
 from .vision_language_usage import counting_alone
 
 FOLDER_OF = {label: folder for folder, label in CLASS_FOLDERS.items()}
-# A server that failed so many images in a row, and at least one in each thread, is given up.
-MOST_SERVER_ERRORS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,24 +107,16 @@ def write_mmfr(job: MMFRJob) -> MMFRResult:
     if job.plots:
         check_plotting()
     begin_folder(job.out, job.record())
-    metadata, rejected = job.out / "metadata.jsonl", job.out / "rejects.jsonl"
-    rows, rejects = whole_lines(metadata), whole_lines(rejected)
-    for row in rows:
+    log = RowLog(job.out)
+    for row in log.rows.values():
         _place_image(job, row)
-    done = {row["index"] for row in (*rows, *rejects)}
-    run = _Run(job, [index for index in range(len(job.images)) if index not in done])
-    for row in tqdm(run.outcomes(), total=len(run.wanted), unit="image", disable=None):
-        if row is None:
-            continue
-        is_reject = "reason" in row
-        append_line(rejected if is_reject else metadata, row)
-        (rejects if is_reject else rows).append(row)
+    wanted = [index for index in range(len(job.images)) if index not in log.done()]
+    run = Asking(partial(_ask, job), lambda index: job.images[index].path, job.workers)
+    for row in tqdm(run.rows(wanted), total=len(wanted), unit="image", disable=None):
         # after its row, so that what a stopped run leaves behind is never an image without a text
-        if not is_reject:
+        if row is not None and log.add(row):
             _place_image(job, row)
-    for log, entries in ((metadata, rows), (rejected, rejects)):
-        entries.sort(key=lambda row: row["index"])
-        write_lines(log, entries)
+    rows, rejects = log.finish()
     _remove_reviewed(job.out, rows, rejects)
     answers = [compile_answer(row, job.build_text) for row in rows]
     write_texts(job.out, rows, job.question, answers)
@@ -136,71 +128,30 @@ def write_mmfr(job: MMFRJob) -> MMFRResult:
     return MMFRResult(rows, rejects, run.made, run.failed, run.stopped, statistics)
 
 
-class _Run:
-    """The images that one run asks about, and what became of them.
-
-    Args:
-        job: the job.
-        wanted: indices of the images.
-    """
-
-    def __init__(self, job: MMFRJob, wanted: list[int]):
-        self.job, self.wanted = job, wanted
-        self.failed: dict[str, str] = {}
-        self.stopped: str | None = None
-        self.made = 0
-        self._errors_in_a_row = 0
-
-    def outcomes(self) -> Iterator[dict[str, Any] | None]:
-        """Row or reject of each image, as they come; None for one that failed."""
-        for index, call in finished_calls(self._ask, self._open_indices(), self.job.workers):
-            photo = self.job.images[index].path
-            row = None
-            try:
-                row = call.result()
-            except ServerError as error:
-                self.failed[str(photo)] = f"{photo}: {error}"
-                self._errors_in_a_row += 1
-                if self._errors_in_a_row == max(MOST_SERVER_ERRORS, self.job.workers):
-                    self.stopped = str(error)
-            except Exception as error:  # photographs and models fail in any way, and the others must go on
-                self.failed[str(photo)] = _reason(photo, error)
-            else:
-                self._errors_in_a_row = 0
-                self.made += 1
-            yield row
-
-    def _open_indices(self) -> Iterator[int]:
-        """The wanted indices, until the run is stopped; what was begun by then is waited for."""
-        for index in self.wanted:
-            if self.stopped is not None:
-                return
-            yield index
-
-    def _ask(self, index: int) -> dict[str, Any]:
-        """Row of metadata.jsonl of an image, or, with `reason`, of rejects.jsonl; called in threads."""
-        image = self.job.images[index]
-        model = counting_alone(self.job.model)
-        described = describe_image(self.job.read_photo(image.path), image.label, model, self.job.settings)
-        name = f"{index:08d}"
-        about = {
-            "label": image.label,
-            "id": name,
-            "index": index,
-            "source": image.source,
-            "photo": image.path.name,
-            "dropped_attributes": list(described.dropped),
-            "vision_language": dataclasses.asdict(usage_of(model)),
-        }
-        if described.reject is not None:
-            return {**about, "reason": described.reject.value, "detail": described.detail}
-        return {
-            # comes first, as `load_dataset("imagefolder")` wants it
-            "file_name": f"{image.source}/{FOLDER_OF[image.label]}/{name}{image.path.suffix.lower()}",
-            **about,
-            "caption": described.caption,
-            "attributes": [{"attribute": key, "text": text} for key, text in described.attributes.items()],
-        }
+def _ask(job: MMFRJob, index: int) -> dict[str, Any]:
+    """Row of metadata.jsonl of an image, or, with `reason`, of rejects.jsonl; called in threads."""
+    image = job.images[index]
+    model = counting_alone(job.model)
+    described = describe_image(job.read_photo(image.path), image.label, model, job.settings)
+    name = f"{index:08d}"
+    about = {
+        "label": image.label,
+        "id": name,
+        "index": index,
+        "source": image.source,
+        "photo": image.path.name,
+        "dropped_attributes": list(described.dropped),
+        "vision_language": dataclasses.asdict(usage_of(model)),
+    }
+    if described.reject is not None:
+        return {**about, "reason": described.reject.value, "detail": described.detail}
+    return {
+        # comes first, as `load_dataset("imagefolder")` wants it
+        "file_name": f"{image.source}/{FOLDER_OF[image.label]}/{name}{image.path.suffix.lower()}",
+        **about,
+        "caption": described.caption,
+        "attributes": [{"attribute": key, "text": text} for key, text in described.attributes.items()],
+    }
 
 
 def _place_image(job: MMFRJob, row: dict[str, Any]) -> None:
@@ -223,11 +174,6 @@ def _remove_reviewed(out: Path, rows: list[dict[str, Any]], rejects: list[dict[s
             (out / row["file_name"]).unlink(missing_ok=True)
     for source in {row["source"] for row in rejects} - {row["source"] for row in rows}:
         annotations_file(out, source).unlink(missing_ok=True)
-
-
-def _reason(photo: Path, error: Exception) -> str:
-    text = f"{error}" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
-    return text if str(photo) in text else f"{photo}: {text}"
 
 
 __all__ = ["MMFRJob", "MMFRResult", "write_mmfr"]

@@ -10,8 +10,6 @@ from .settings_file import read_sections
 from .vision_language import VisionLanguageSettings
 
 SECTIONS = {"vlm": VisionLanguageSettings, "settings": MMFRSettings}
-# Images asked about at the same time, unless the user says otherwise: a server works on several, this machine on one.
-SERVER_WORKERS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,17 +22,6 @@ class MMFRConfiguration:
     def describe(self) -> dict[str, Any]:
         """What decides about replies, ready for JSON; the place of a local model counts by its name alone."""
         return self.vlm.decisive() | {"model": name_of(self.vlm.model)}
-
-    def workers(self, wanted: int | None = None) -> int:
-        """Images asked about at the same time.
-
-        Raises:
-            ValueError: more than one for a model on this machine.
-        """
-        on_server = self.vlm.base_url is not None
-        if wanted is not None and wanted > 1 and not on_server:
-            raise ValueError(f"{wanted} workers need a server (base_url): a model on this machine answers one by one")
-        return wanted or (SERVER_WORKERS if on_server else 1)
 
 
 def read_mmfr_configuration(path: Path | None, vlm: dict[str, Any], settings: dict[str, Any]) -> MMFRConfiguration:
@@ -59,4 +46,4 @@ def read_mmfr_configuration(path: Path | None, vlm: dict[str, Any], settings: di
     return MMFRConfiguration(model, dataclasses.replace(sections.get("settings", MMFRSettings()), **settings))
 
 
-__all__ = ["SERVER_WORKERS", "MMFRConfiguration", "read_mmfr_configuration"]
+__all__ = ["MMFRConfiguration", "read_mmfr_configuration"]

@@ -8,18 +8,20 @@ Images keep the bytes of their files. Masks and explanations are drawn by people
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from tqdm.auto import tqdm
 
-from .bounded_threads import finished_calls
+from .asking import Asking
 from .folder_card import SYNTHSCARS, write_folder_card
 from .image_folder import begin_folder, describe_photos, write_atomically
 from .inpainting import open_photo
-from .line_log import append_line, whole_lines, write_json, write_lines
+from .line_log import whole_lines, write_json, write_lines
+from .row_log import RowLog
 from .synthscars_clusters import cluster_features, draw_samples, load_kmeans
 from .synthscars_feature_folder import write_features
 from .synthscars_features import ExtractFeatures
@@ -27,11 +29,8 @@ from .synthscars_filter import Judgement, Label, NoLabel, judge_image
 from .synthscars_plots import save_sheets
 from .synthscars_settings import CurationSettings
 from .synthscars_statistics import curation_statistics
-from .vision_language import ServerError, VisionLanguageModel, usage_of
+from .vision_language import VisionLanguageModel, usage_of
 from .vision_language_usage import Usage, counting_alone
-
-# A server that failed so many images in a row, and at least one in each thread, is given up.
-MOST_SERVER_ERRORS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,27 +119,19 @@ def write_curation(job: CurationJob) -> CurationResult:
     load_kmeans()  # before hours are spent on features
     begin_folder(job.out, job.record())
     clusters, unreadable = _clusters(job)
-    metadata, rejected = job.out / "metadata.jsonl", job.out / "rejects.jsonl"
-    rows, rejects = ({row["index"]: row for row in whole_lines(log)} for log in (metadata, rejected))
-    for row in rows.values():
+    log = RowLog(job.out)
+    for row in log.rows.values():
         _copy_image(job, row)
     for index, detail in unreadable.items():
         judgement = Judgement(NoLabel.UNREADABLE, detail=detail)
-        rejects[index] = _row(job, index, None, judgement, Usage())
-    wanted = [row for row in clusters if row["drawn"] and row["index"] not in rows.keys() | rejects.keys()]
-    run = _Filter(job, wanted)
-    for row in tqdm(run.outcomes(), total=len(wanted), desc="filter", unit="image", disable=None):
-        if row is None:
-            continue
-        is_reject = "reason" in row
-        append_line(rejected if is_reject else metadata, row)
-        (rejects if is_reject else rows)[row["index"]] = row
+        log.rejects[index] = _row(job, index, None, judgement, Usage())
+    wanted = [row for row in clusters if row["drawn"] and row["index"] not in log.done()]
+    run = Asking(partial(_judge, job), lambda place: job.photos[place["index"]], job.workers)
+    for row in tqdm(run.rows(wanted), total=len(wanted), desc="filter", unit="image", disable=None):
         # after its row, so that a stopped run never leaves an image that may be rejected the next time
-        if not is_reject:
+        if row is not None and log.add(row):
             _copy_image(job, row)
-    kept, refused = ([part[index] for index in sorted(part)] for part in (rows, rejects))
-    write_lines(metadata, kept)
-    write_lines(rejected, refused)
+    kept, refused = log.finish()
     statistics = curation_statistics(clusters, kept, refused, len(run.failed))
     write_json(job.out / "statistics.json", statistics)
     write_folder_card(job.out, SYNTHSCARS, kept, len(refused))
@@ -172,53 +163,11 @@ def _clusters(job: CurationJob) -> tuple[list[dict[str, Any]], dict[int, str]]:
     return whole_lines(file), features.unreadable
 
 
-class _Filter:
-    """The drawn images that one run asks about, and what became of them.
-
-    Args:
-        job: the job.
-        wanted: rows of clusters.jsonl.
-    """
-
-    def __init__(self, job: CurationJob, wanted: list[dict[str, Any]]):
-        self.job, self.wanted = job, wanted
-        self.failed: dict[str, str] = {}
-        self.stopped: str | None = None
-        self.made = 0
-        self._errors_in_a_row = 0
-
-    def outcomes(self) -> Iterator[dict[str, Any] | None]:
-        """Row or reject of each image, as they come; None for one that failed."""
-        for place, call in finished_calls(self._judge, self._open_places(), self.job.workers):
-            photo = self.job.photos[place["index"]]
-            row = None
-            try:
-                row = call.result()
-            except ServerError as error:
-                self.failed[str(photo)] = str(error)
-                self._errors_in_a_row += 1
-                if self._errors_in_a_row == max(MOST_SERVER_ERRORS, self.job.workers):
-                    self.stopped = str(error)
-            except Exception as error:  # files and models fail in any way, and the others must go on
-                self.failed[str(photo)] = _reason(photo, error)
-            else:
-                self._errors_in_a_row = 0
-                self.made += 1
-            yield row
-
-    def _open_places(self) -> Iterator[dict[str, Any]]:
-        """The wanted images, until the run is stopped; what was begun by then is waited for."""
-        for place in self.wanted:
-            if self.stopped is not None:
-                return
-            yield place
-
-    def _judge(self, place: dict[str, Any]) -> dict[str, Any]:
-        """Row of metadata.jsonl of an image, or, with `reason`, of rejects.jsonl; called in threads."""
-        job, index = self.job, place["index"]
-        model = counting_alone(job.vision_language)
-        judgement = judge_image(job.read_photo(job.photos[index]), model, job.settings)
-        return _row(job, index, place["cluster"], judgement, usage_of(model))
+def _judge(job: CurationJob, place: dict[str, Any]) -> dict[str, Any]:
+    """Row of metadata.jsonl of an image of clusters.jsonl, or, with `reason`, of rejects.jsonl; called in threads."""
+    index, model = place["index"], counting_alone(job.vision_language)
+    judgement = judge_image(job.read_photo(job.photos[index]), model, job.settings)
+    return _row(job, index, place["cluster"], judgement, usage_of(model))
 
 
 def _row(job: CurationJob, index: int, cluster: int | None, judgement: Judgement, usage: Usage) -> dict[str, Any]:
@@ -242,11 +191,6 @@ def _copy_image(job: CurationJob, row: dict[str, Any]) -> None:
 def _about(job: CurationJob, index: int, cluster: int | None) -> dict[str, Any]:
     source, photo = job.sources[index], job.photos[index].name
     return {"id": f"{index:08d}", "index": index, "source": source, "photo": photo, "cluster": cluster}
-
-
-def _reason(photo: Path, error: Exception) -> str:
-    text = f"{error}" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
-    return text if str(photo) in text else f"{photo}: {text}"
 
 
 __all__ = ["CurationJob", "CurationResult", "write_curation"]

@@ -13,9 +13,6 @@ from .vision_language import VisionLanguageSettings
 SECTIONS = {"vlm": VisionLanguageSettings, "features": FeatureSettings, "settings": CurationSettings}
 REQUIRED = ("vlm", "settings")
 
-# Images that a server is asked about at the same time.
-SERVER_WORKERS = 8
-
 
 @dataclasses.dataclass(frozen=True)
 class Configuration:
@@ -29,17 +26,6 @@ class Configuration:
         """Which models decide about images, ready for JSON; a local folder counts by its name alone."""
         vlm = self.vlm.decisive() | {"model": name_of(self.vlm.model)}
         return {"features": self.features.decisive(), "vlm": vlm}
-
-    def workers(self, wanted: int | None = None) -> int:
-        """Images asked about at the same time.
-
-        Raises:
-            ValueError: more than one for a model on this machine.
-        """
-        on_server = self.vlm.base_url is not None
-        if wanted is not None and wanted > 1 and not on_server:
-            raise ValueError(f"{wanted} workers need a server (vlm.base_url): a model here answers one by one")
-        return wanted or (SERVER_WORKERS if on_server else 1)
 
 
 def read_configuration(path: Path) -> Configuration:

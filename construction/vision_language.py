@@ -16,6 +16,9 @@ from PIL import Image
 from .chat_client import RefusedRequest, ServerError, ServerVisionLanguage
 from .vision_language_usage import Usage, usage_of
 
+# Images asked about at the same time, unless the user says otherwise: a server works on several, this machine on one.
+SERVER_WORKERS = 8
+
 
 class VisionLanguageModel(Protocol):
     """Answers a question about images."""
@@ -65,6 +68,19 @@ class VisionLanguageSettings:
         """The settings that decide about replies, for a record."""
         names = ("model", "dtype", "temperature", "seed", "max_new_tokens")
         return {name: getattr(self, name) for name in names} | {"server": self.base_url is not None}
+
+    def workers(self, wanted: int | None = None) -> int:
+        """Images asked about at the same time.
+
+        Args:
+            wanted: how many; None for 8 with a server, else 1.
+
+        Raises:
+            ValueError: more than one for a model on this machine.
+        """
+        if wanted is not None and wanted > 1 and self.base_url is None:
+            raise ValueError(f"{wanted} workers need a server (base_url): a model on this machine answers one by one")
+        return wanted or (1 if self.base_url is None else SERVER_WORKERS)
 
 
 class TransformersVisionLanguage:
@@ -137,6 +153,7 @@ def _request_seed(seed: int, images: Sequence[Image.Image], prompt: str) -> int:
 
 
 __all__ = [
+    "SERVER_WORKERS",
     "RefusedRequest",
     "ServerError",
     "ServerVisionLanguage",

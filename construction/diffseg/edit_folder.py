@@ -14,10 +14,12 @@ from typing import Any
 from PIL import Image
 from tqdm.auto import tqdm
 
+from ..asking import MOST_SERVER_ERRORS, reason_of
 from ..folder_card import DIFFSEG, write_folder_card
 from ..image_folder import begin_folder, describe_photos
 from ..inpainting import open_photo
-from ..line_log import append_line, whole_lines, write_json, write_lines
+from ..line_log import write_json
+from ..row_log import RowLog
 from ..vision_language import ServerError, usage_of
 from .edit_plots import save_overview
 from .edit_records import SOURCE, item_name, save_edited, turn_records
@@ -26,8 +28,6 @@ from .editing import EditedImage, EditorError, Tools, edit_photo
 from .settings import EditSettings
 
 BASES = ("real", "ai")
-# A server that failed so many items in a row is given up.
-MOST_SERVER_ERRORS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,28 +103,19 @@ def write_edits(job: EditJob) -> EditResult:
         OSError: the folder cannot be written.
     """
     begin_folder(job.out, job.record())
-    metadata, rejected = job.out / "metadata.jsonl", job.out / "rejects.jsonl"
-    # by index: a row whose files were lost may stand there twice when the run that made it anew was killed
-    rows = list({row["index"]: row for row in whole_lines(metadata) if _is_complete(job.out, row)}.values())
-    rejects = whole_lines(rejected)
-    done = {row["index"] for row in (*rows, *rejects)}
-    wanted = [index for index in range(len(job.photos)) if index not in done]
+    log = RowLog(job.out)
+    log.rows = {index: row for index, row in log.rows.items() if _is_complete(job.out, row)}
+    wanted = [index for index in range(len(job.photos)) if index not in log.done()]
     failed: dict[str, str] = {}
     stopped, made = None, 0
     try:
         for row in tqdm(_outcomes(job, wanted, failed), total=len(wanted), unit="image", disable=None):
             made += 1
-            if row is None:
-                continue
-            is_reject = "reason" in row
-            append_line(rejected if is_reject else metadata, row)
-            (rejects if is_reject else rows).append(row)
+            if row is not None:
+                log.add(row)
     except ServerError as error:
         stopped = str(error)
-    rows.sort(key=lambda row: row["index"])
-    rejects.sort(key=lambda row: row["index"])
-    write_lines(metadata, rows)
-    write_lines(rejected, rejects)
+    rows, rejects = log.finish()
     statistics = corpus_statistics(rows, rejects, len(failed))
     write_json(job.out / "statistics.json", statistics)
     write_folder_card(job.out, DIFFSEG, rows, len(rejects))
@@ -146,7 +137,7 @@ def _outcomes(job: EditJob, wanted: list[int], failed: dict[str, str]) -> Iterat
                 raise
             yield None
         except Exception as error:  # photographs, models and editors fail in any way, and the others must go on
-            failed[str(photo)] = _reason(photo, error)
+            failed[str(photo)] = reason_of(photo, error, (ValueError, OSError, EditorError))
             yield None
         else:
             errors_in_a_row = 0
@@ -186,11 +177,6 @@ def _without_files(outcome: dict[str, Any]) -> dict[str, Any]:
 
 def _is_complete(out: Path, row: dict[str, Any]) -> bool:
     return (out / row["file_name"]).exists() and (out / row["mask_file_name"]).exists()
-
-
-def _reason(photo: Path, error: Exception) -> str:
-    text = f"{error}" if isinstance(error, ValueError | OSError | EditorError) else f"{type(error).__name__}: {error}"
-    return text if str(photo) in text else f"{photo}: {text}"
 
 
 __all__ = ["BASES", "EditJob", "EditResult", "write_edits"]

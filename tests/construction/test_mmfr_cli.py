@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from forgescope import cli
 from forgescope.cli.construct import app
-from forgescope.construction.mmfr_configuration import SERVER_WORKERS, read_mmfr_configuration
+from forgescope.construction.mmfr_configuration import read_mmfr_configuration
 from forgescope.construction.mmfr_interpretation import MMFRSettings
+from forgescope.construction.vision_language import SERVER_WORKERS
 
 # answers after which the killed run ends: some of its thirty images are done by then
 LAST_ANSWER = 40
@@ -206,9 +207,9 @@ def test_options_change_the_file(tmp_path):
         "max_new_tokens": 512,
         "server": True,
     }
-    assert (read.workers(), read.workers(3)) == (SERVER_WORKERS, 3)
+    assert (read.vlm.workers(), read.vlm.workers(3)) == (SERVER_WORKERS, 3)
     local = read_mmfr_configuration(None, {"model": "b"}, {})
-    assert (local.workers(), local.workers(1)) == (1, 1)
+    assert (local.vlm.workers(), local.vlm.workers(1)) == (1, 1)
 
 
 def test_the_page_agrees_with_the_code(repository, tmp_path):

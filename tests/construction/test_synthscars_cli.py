@@ -134,8 +134,8 @@ def test_failures_are_named_and_the_status_is_one(photo_folder, configure, tmp_p
                                                        "settings.seed?"),
         ({"features": {"weights": "no.pth"}}, [], "{config}: features.weights: {folder}/no.pth does not exist"),
         ({"settings": {"samples": 2, "clusters": 6}}, [], "clusters must be at most the 5 images, got 6"),
-        ({"vlm": {"model": "tiny"}}, ["--workers", "2"], "2 workers need a server (vlm.base_url): "
-                                                         "a model here answers one by one"),
+        ({"vlm": {"model": "tiny"}}, ["--workers", "2"], "2 workers need a server (base_url): "
+                                                         "a model on this machine answers one by one"),
     ],
 )  # fmt: skip
 def test_wrong_usage_exits_with_two(
@@ -159,7 +159,7 @@ def test_the_page_agrees_with_the_code(repository, tmp_path):
     configuration = read_configuration(file)
     assert configuration.features == FeatureSettings()
     assert configuration.settings == CurationSettings(samples=20000)
-    assert configuration.workers() == 8
+    assert configuration.vlm.workers() == 8
     assert configuration.describe()["vlm"]["model"] == "Qwen/Qwen2-VL-72B-Instruct"
 
 

@@ -77,7 +77,7 @@ def mmfr(
 
     given = {"model": model, "base_url": base_url, "api_key_env": api_key_env, "device": device}
     configuration = read_mmfr_configuration(config, _given(given), _given({"max_side": max_side}))
-    threads = configuration.workers(workers)
+    threads = configuration.vlm.workers(workers)
     found = find_labelled_images(images, None if label is None else label.value, source)
     with json_output(as_json) as answer:
         job = MMFRJob(

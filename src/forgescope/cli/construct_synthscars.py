@@ -36,7 +36,7 @@ def synthscars(
 
     load_kmeans()  # a missing extra is said before models are loaded
     configuration = read_configuration(config)
-    threads = configuration.workers(workers)
+    threads = configuration.vlm.workers(workers)
     sources = _sources(images)
     with json_output(as_json) as answer:
         job = CurationJob(
