@@ -22,6 +22,7 @@ def main(data: Path, out: Path, base: str = "iclnet-mini", steps: int = 300, bat
     accelerator = Accelerator()  # processes, devices and precision come from `accelerate launch`
     torch.manual_seed(42)
     model, processor = load_checkpoint(base, ["iclnet"])
+    model.config.false_alarm_rate = None  # what its thresholds promise holds for the weights before
     train = ForgeryDataset(load_forgery_folder(data, "train"), AugmentationConfig(**WINDOW), seed=42)
     test = ForgeryDataset(load_forgery_folder(data, "validation"), eval_crop_size=WINDOW["crop_size"])
     train_loader = DataLoader(train, batch_size, shuffle=True, collate_fn=ForgeryCollator(processor))

@@ -7,10 +7,17 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 from transformers import Trainer
+from transformers.trainer_utils import TrainOutput
 
 
 class ImageResultsTrainer(Trainer):
     """A `Trainer` whose evaluation keeps some numbers of each image; a subclass says which."""
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train; the thresholds stay, but the images that they were chosen on were judged by other weights."""
+        config = self.accelerator.unwrap_model(self.model).config
+        config.false_alarm_rate, config.calibration_images = None, 0
+        return super().train(*args, **kwargs)
 
     def image_results(
         self, outputs: Any, inputs: dict[str, torch.Tensor], config: Any

@@ -12,9 +12,12 @@ import yaml
 from huggingface_hub import ModelCard
 
 from forgescope.auto import MODELS
+from forgescope.decision import DecisionRule
+from forgescope.hub import load_checkpoint
 from forgescope.trainers import train_diffseg, train_fakereasoning, train_gamma, train_iclnet, train_legion
 from forgescope.trainers.answer_folder import load_answer_folder
 from forgescope.trainers.card_families import FAMILIES
+from forgescope.trainers.model_card import new_card
 from forgescope.trainers.run_card import run_facts
 from forgescope.trainers.train_legion_detection import detection_recipe
 from forgescope.trainers.train_legion_detection import train as train_detection
@@ -125,6 +128,25 @@ def test_data_recipe_and_start_are_stated(forgery_folder, tiny_recipe, tmp_path)
     assert f"Recipe: `{recipe.name}`, 1 steps, seed 3." in card.text
     assert "| `augmentation.flip_probability` | 0.5 |\n| `training.max_steps` | 1 |" in card.text
     assert "| weights in a local folder or file, `base` | those on its card" in card.text
+
+
+def test_training_ends_what_a_calibration_promised(forgery_folder, tiny_recipe, tmp_path):
+    base, out = tmp_path / "base", tmp_path / "out"
+    train_iclnet.train(str(forgery_folder), tiny_recipe, str(base), **STEP)
+    calibrated = {"forged_threshold": 0.8886402482070875, "authentic_threshold": 0.75}
+    promise = {"false_alarm_rate": 0.05, "calibration_images": 200}
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | calibrated | promise))
+    model, _ = load_checkpoint(base)
+    assert "An image is called forged at a score of 0.8886 or more, chosen on 200" in new_card(model, "base").text
+    train_iclnet.train(str(forgery_folder), replace(tiny_recipe, model={}), str(out), base=str(base), **STEP)
+    model, _ = load_checkpoint(out)
+    found = {name: getattr(model.config, name) for name in (*calibrated, *promise)}
+    assert found == calibrated | {"false_alarm_rate": None, "calibration_images": 0}
+    assert "not calibrated to a false-alarm rate" in DecisionRule.from_config(model.config).describe()
+    text = (out / "README.md").read_text()
+    assert "has not been chosen on authentic images: treat verdicts as a ranking. It stands at 0.8886;" in text
+    assert "200" not in text
 
 
 def test_weights_of_nvidia_and_llama_keep_their_terms(tiny_recipe):
