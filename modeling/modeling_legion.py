@@ -142,6 +142,8 @@ class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin
         hidden_size = config.text_config.hidden_size
         self.model = LegionModel(config)
         self.lm_head = nn.Linear(hidden_size, config.text_config.vocab_size, bias=False)
+        if config.grounding_config._attn_implementation not in SAM_ATTENTION:
+            config.grounding_config._attn_implementation = SAM_ATTENTION[0]
         self.grounding = SamModel(config.grounding_config)
         prompt_size = config.grounding_config.prompt_encoder_config.hidden_size
         self.prompt_projector = TwoLayers(hidden_size, hidden_size, prompt_size)
@@ -389,6 +391,8 @@ class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin
         )
 
 
+# SAM refuses others, such as the flash attention that the language model and CLIP know.
+SAM_ATTENTION = ("sdpa", "eager", None)
 # What the language model's outputs hand on to LegionOutput.
 CARRIED = ("past_key_values", "hidden_states", "attentions", "image_hidden_states")
 

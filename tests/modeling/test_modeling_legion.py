@@ -203,6 +203,18 @@ def test_stage_two_runs_the_head_alone(batch):
     assert torch.equal(again.detection_logits, outputs.detection_logits)
 
 
+def test_flash_attention_is_not_asked_of_sam(batch):
+    given = {"vision_config": TINY_CLIP, "text_config": TINY_LLAMA | {"vocab_size": 100}, "grounding_config": TINY_SAM}
+    config = LegionConfig(**given | TOKENS)
+    config.grounding_config._attn_implementation = "flash_attention_2"  # as from_pretrained sets it in every part
+    model = LegionForGroundedExplanation(config)
+    assert model.grounding.vision_encoder.config._attn_implementation == "sdpa"
+    assert len(model(**batch).mask_logits) == 2
+    config = LegionConfig(**given | TOKENS)
+    config._attn_implementation = "eager"
+    assert LegionForGroundedExplanation(config).grounding.config._attn_implementation == "eager"
+
+
 def test_save_and_load(batch, tmp_path):
     model = model_of()
     model.save_pretrained(tmp_path)
