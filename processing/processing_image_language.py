@@ -1,5 +1,6 @@
 """What the processors of FakeReasoning and LEGION share: questions about images in the manner of LLaVA-1.5."""
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from transformers.processing_utils import ProcessorMixin
 from .conversation_prompts import conversation, conversation_template, image_question, jinja_template
 from .image_conversion import to_upright_rgb
 from .llava_tokenizer import prepare_tokenizer
+
+logger = logging.getLogger(__name__)
 
 # label of tokens that are not learnt
 IGNORED = -100
@@ -178,9 +181,10 @@ class ImageLanguageProcessor(ProcessorMixin):
         prompts = self._prompts(template, questions, len(images))
         words = conversation_template(template)
         pairs = zip(prompts, answers, strict=True)
+        texts = [f"{prompt}{words.separator}{answer}{words.end}" for prompt, answer in pairs]
         inputs = self(
             images=images,
-            text=[f"{prompt}{words.separator}{answer}{words.end}" for prompt, answer in pairs],
+            text=texts,
             padding=True,
             padding_side="right",
             truncation=True,
@@ -194,17 +198,29 @@ class ImageLanguageProcessor(ProcessorMixin):
         starts, ends = inputs.pop("offset_mapping").unbind(dim=-1)
         prompt_ends = torch.tensor([len(prompt) + added for prompt in prompts])[:, None]
         answered = ends > prompt_ends
-        if not answered.any(dim=1).all():
-            row = int((~answered.any(dim=1)).nonzero()[0, 0])
-            raise ValueError(
-                f"max_length={self.max_length} leaves no token of answer {row}: shorten the question or raise it"
-            )
+        self._check_cut(answered, ends - added, texts)
         inputs["labels"] = inputs["input_ids"].masked_fill(~answered, IGNORED)
         if forgery_labels is not None:
             labels = one_each(forgery_labels, len(images), "forgery labels")
             inputs["forgery_labels"] = torch.tensor([int(label) for label in labels])
         answer_starts = prompt_ends + len(words.separator)
         return TaughtAnswers(inputs, starts - answer_starts, ends - answer_starts)
+
+    def _check_cut(self, answered: torch.Tensor, ends: torch.Tensor, texts: list[str]) -> None:
+        """Refuse an answer of which `max_length` leaves nothing, and say in the log how many lose their end.
+
+        Args:
+            answered: (B, L) bool, tokens of the answers.
+            ends: (B, L) characters of the texts up to the end of a token.
+            texts: Prompts with answers.
+        """
+        if not answered.any(dim=1).all():
+            row = int((~answered.any(dim=1)).nonzero()[0, 0])
+            raise ValueError(
+                f"max_length={self.max_length} leaves no token of answer {row}: shorten the question or raise it"
+            )
+        if cut := sum(last < len(text) for last, text in zip(ends.amax(dim=1).tolist(), texts, strict=True)):
+            logger.warning("max_length=%d cuts the end off %d of %d answers", self.max_length, cut, len(texts))
 
     def _patches(self, pixel_values: Any) -> int:
         height, width = pixel_values.shape[-2:]

@@ -1,6 +1,7 @@
 """FakeReasoningProcessor: equal to the published code, before and after it is saved; images, prompts, answers."""
 
 import copy
+import logging
 import string
 
 import numpy as np
@@ -168,7 +169,7 @@ def test_only_the_answer_and_its_end_are_learnt(built, photo):
     assert inputs["attention_mask"][1].tolist() == sorted(inputs["attention_mask"][1].tolist(), reverse=True)
 
 
-def test_a_long_answer_is_cut_and_the_image_never(photo):
+def test_a_long_answer_is_cut_and_the_image_never(photo, caplog):
     whole = fakereasoning_processor(SIZE).training_inputs([photo], [ANSWER])
     length = whole["input_ids"].shape[1]
     short = fakereasoning_processor(SIZE, max_length=length - 30)
@@ -176,6 +177,12 @@ def test_a_long_answer_is_cut_and_the_image_never(photo):
     for name in ("input_ids", "labels", "caption_mask", "reasoning_mask", "attention_mask"):
         assert torch.equal(inputs[name], whole[name][:, :-30])
     prompt = int((whole["labels"] == -100).sum())
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        fakereasoning_processor(SIZE, max_length=length).training_inputs([photo] * 2, [ANSWER, "This image is fake."])
+        assert not caplog.messages
+        short.training_inputs([photo] * 2, [ANSWER, "This image is fake."])
+    assert caplog.messages == [f"max_length={length - 30} cuts the end off 1 of 2 answers"]
     with pytest.raises(ValueError, match=f"max_length={prompt} leaves no token of answer 0: shorten the question"):
         fakereasoning_processor(SIZE, max_length=prompt).training_inputs([photo], [ANSWER])
     cut = fakereasoning_processor(SIZE, max_length=45)

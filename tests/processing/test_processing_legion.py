@@ -337,7 +337,11 @@ def test_a_long_answer_is_cut_and_so_are_its_masks(photo, caplog):
     second = len(ids) - ids[::-1].index(32004) - 1
     with caplog.at_level(logging.WARNING):
         cut, kept = cut_at(second), cut_at(second + 1)
-    assert caplog.messages == [f"max_length={second} cuts 1 [SEG] off the answers, and their masks"]
+    assert caplog.messages == [
+        f"max_length={second} cuts the end off 1 of 1 answers",
+        f"max_length={second} cuts 1 [SEG] off the answers, and their masks",
+        f"max_length={second + 1} cuts the end off 1 of 1 answers",
+    ]
     for name in ("input_ids", "labels", "attention_mask"):
         assert torch.equal(cut[name], whole[name][:, :second])
     assert torch.equal(cut["masks"][0], whole["masks"][0][:1])
