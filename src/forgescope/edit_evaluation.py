@@ -21,7 +21,7 @@ from forgescope.evaluation.rows import Row
 
 from .analyze import Analyzer
 from .auto import MODELS
-from .evaluation_runs import EvaluationRun
+from .evaluation_runs import EvaluationRun, load_verdicts
 from .examination import Examination
 from .hub import model_type_of
 from .image_classifier import ImageClassifier
@@ -60,16 +60,17 @@ def load_judge(checkpoint: str, protocol: EditProtocol, fake_class: str | None =
     """
     if protocol.level == "images" and model_type_of(checkpoint) not in MODELS:
         return ImageClassifier(checkpoint, fake_class=fake_class, **settings)
+    if protocol.level == "images":
+        return load_verdicts(checkpoint, **settings)
     analyzer = Analyzer(checkpoint, **settings)
-    if protocol.level == "pixels":
-        config = analyzer.localizer.model.config
-        if protocol.task == "semantic" and getattr(config, "task", None) != "semantic":
-            raise ValueError(
-                f"{protocol.name} needs a checkpoint that tells editors apart, '{checkpoint}' does not: use "
-                "diffseg-binary, or train one with --task semantic"
-            )
-        if analyzer.rule.score_reduction is not None and not analyzer.localizer.heads:
-            raise ValueError(f"{protocol.name} needs a checkpoint that marks pixels: '{checkpoint}' has no mask head")
+    config = analyzer.localizer.model.config
+    if protocol.task == "semantic" and getattr(config, "task", None) != "semantic":
+        raise ValueError(
+            f"{protocol.name} needs a checkpoint that tells editors apart, '{checkpoint}' does not: use "
+            "diffseg-binary, or train one with --task semantic"
+        )
+    if analyzer.rule.score_reduction is not None and not analyzer.localizer.heads:
+        raise ValueError(f"{protocol.name} needs a checkpoint that marks pixels: '{checkpoint}' has no mask head")
     return analyzer
 
 

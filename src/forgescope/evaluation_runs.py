@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from forgescope.evaluation.rules import SegmentationRule
 from .analyze import Analyzer
 from .evaluation_data import TestFile, image_scorer, read_examples
 from .examination import Examination
+from .explain import OUTLINING
+from .hub import model_type_of
 from .protocol_data import TestImages, prepare
 
 
@@ -41,6 +44,20 @@ class EvaluationRun:
     tables: list[Table] | None = None
     confusions: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+
+
+def load_verdicts(checkpoint: str, **settings: Any) -> Analyzer:
+    """Load a checkpoint of which verdicts alone are measured: LEGION then explains nothing, which is much faster.
+
+    Args:
+        checkpoint: embedded name, folder or Hub id.
+        **settings: of `Analyzer`.
+
+    Raises:
+        ValueError: as `Analyzer`.
+    """
+    silent = {"explanations": False} if model_type_of(checkpoint) == OUTLINING else {}
+    return Analyzer(checkpoint, **silent, **settings)
 
 
 def evaluate_folder(

@@ -9,9 +9,11 @@ from artifact_corpora import write_synthscars, write_universal
 from PIL import Image
 from tiny_models import tiny_model, tiny_processor
 
+from forgescope.edit_evaluation import load_judge
 from forgescope.evaluation.perturbations import parse_perturbations
 from forgescope.evaluation.protocols import find_protocol
 from forgescope.evaluation.protocols_legion import FAMILIES
+from forgescope.evaluation_runs import load_verdicts
 from forgescope.grounded_data import draw_grounded_images
 from forgescope.grounded_evaluation import evaluate_grounded
 from forgescope.grounded_model import GroundedModel, load_scorer
@@ -124,6 +126,21 @@ def test_a_checkpoint_from_the_command_line(run, tiny_legion, universal, tmp_pat
     assert (status, "skipped" in err) == (0, False)
     assert "GANs" in out
     assert len((tmp_path / "verdicts.answers.jsonl").read_text().splitlines()) == 19 + 11 + 2
+
+
+def test_tables_of_verdicts_ask_for_no_explanation(tiny_legion, checkpoint, tmp_path):
+    for part in (tiny_legion.model, tiny_legion.processor):
+        part.save_pretrained(tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text()) | {"detection_head_trained": True}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    photo = Image.new("RGB", (40, 30), (200, 40, 90))
+    whole = load_verdicts(str(tmp_path), device="cpu")
+    judge = load_judge(str(tmp_path), find_protocol("diffseg-classification"), device="cpu")
+    for analyzer in (whole, judge):
+        (found,) = analyzer.localizer.examine([photo])
+        assert (found.explanation, found.phrases) == (None, None)
+        assert found.score == pytest.approx(*tiny_legion.fake_probabilities([photo]), abs=1e-6)
+    assert load_verdicts(str(checkpoint)).analyze(photo).probability_map is not None
 
 
 def test_a_checkpoint_of_another_type_is_no_grounder(run, tmp_path, checkpoint):

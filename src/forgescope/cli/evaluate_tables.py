@@ -44,15 +44,14 @@ def run_images(
         ValueError: arguments, data or a checkpoint that cannot be used.
         OSError: a file cannot be read.
     """
-    from forgescope.analyze import Analyzer
     from forgescope.evaluation.perturbations import parse_perturbations
     from forgescope.evaluation_pictures import WatchedImages, section_of
-    from forgescope.evaluation_runs import evaluate_protocol
+    from forgescope.evaluation_runs import evaluate_protocol, load_verdicts
     from forgescope.protocol_data import draw_test_images, prepare
 
     perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
     drawn = draw_test_images(table, data, real, per_class, seed)
-    analyzer = Analyzer(model, **settings)
+    analyzer = load_verdicts(model, **settings)
     images = None if page is None else WatchedImages(analyzer, page, drawn.total, lambda photo: prepare(photo, table))
     watch = None if images is None else images.watch
     run = evaluate_protocol(analyzer, table, drawn, perturbations, seed=seed, resamples=resamples, watch=watch)
