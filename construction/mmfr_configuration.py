@@ -42,7 +42,7 @@ def read_mmfr_configuration(path: Path | None, vlm: dict[str, Any], settings: di
     elif "model" in vlm:
         model = VisionLanguageSettings(**vlm)
     else:
-        raise ValueError("no vision-language model: name one by --model, or in the section vlm of --config")
+        raise ValueError("no vision-language model: name one by --model, or in the section vlm of --settings")
     return MMFRConfiguration(model, dataclasses.replace(sections.get("settings", MMFRSettings()), **settings))
 
 

@@ -105,6 +105,11 @@ class LastStage(torch.nn.Module):
         return self.model(pixel_values)[-1]
 
 
+def default_device(name: str) -> str:
+    """Where a backbone runs unless told otherwise: a network on a GPU if there is one, `classical` on the CPU."""
+    return "cuda" if name != CLASSICAL and torch.cuda.is_available() else "cpu"
+
+
 def load_backbone(
     name: str = DEFAULT_BACKBONE,
     size: int = 1024,
@@ -185,5 +190,6 @@ __all__ = [
     "LastStage",
     "TokensToMap",
     "cell_cosine",
+    "default_device",
     "load_backbone",
 ]

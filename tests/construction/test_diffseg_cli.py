@@ -69,7 +69,7 @@ def configure(models, tmp_path):
 def arguments(photographs, config, out) -> list[str]:
     real, generated = photographs[::2], photographs[1::2]
     extra = [part for photo in generated for part in ("--ai-images", photo)]
-    return [str(part) for part in ("diffseg", *real, *extra, "--config", config, "--out", out)]
+    return [str(part) for part in ("diffseg", *real, *extra, "--settings", config, "--out", out)]
 
 
 def files_of(folder, digest) -> dict[str, str]:
@@ -121,14 +121,14 @@ def test_failures_are_named_and_the_status_is_one(photo_folder, configure, tmp_p
     with ChatServer(lambda request: '{"objects": []}') as server:
         config = configure(server.url)
         result = runner.invoke(
-            app, ["diffseg", *map(str, photos), "--config", str(config), "--out", str(tmp_path / "a")]
+            app, ["diffseg", *map(str, photos), "--settings", str(config), "--out", str(tmp_path / "a")]
         )
     assert result.exit_code == 1
     assert "rejected: 1 x no object was named" in result.output
     assert f"failed: {bad}" in result.output
     with ChatServer(lambda request: Status(401)) as server:
         config = configure(server.url)
-        command = ["diffseg", str(photo_folder), "--config", str(config), "--out", str(tmp_path / "b")]
+        command = ["diffseg", str(photo_folder), "--settings", str(config), "--out", str(tmp_path / "b")]
         result = runner.invoke(app, command)
     assert result.exit_code == 1
     assert len(server.bodies) == 3
@@ -139,7 +139,7 @@ def test_failures_are_named_and_the_status_is_one(photo_folder, configure, tmp_p
 def test_wrong_usage_exits_with_two(photo_folder, configure, tmp_path, monkeypatch, capsys):
     config = configure("http://127.0.0.1:1/v1", settings={"image_sise": 64})
     monkeypatch.setattr(
-        sys, "argv", ["forgescope", "construct", "diffseg", str(photo_folder), "--config", str(config), "--out", "x"]
+        sys, "argv", ["forgescope", "construct", "diffseg", str(photo_folder), "--settings", str(config), "--out", "x"]
     )
     with pytest.raises(SystemExit) as stop:
         cli.main()

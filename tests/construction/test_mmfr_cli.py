@@ -41,7 +41,7 @@ def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(pets, tmp_path, diges
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     waits = tmp_path / "waits.yaml"
     waits.write_text("vlm: {model: tiny, first_wait: 0.01}")
-    more = ("--config", waits, "--plots")
+    more = ("--settings", waits, "--plots")
     with ChatServer(answer_mmfr) as server:
         result = runner.invoke(app, arguments(server, pets, whole, *more, "--price-in", "2", "--price-out", "1000000"))
     assert result.exit_code == 0, result.output
@@ -110,7 +110,7 @@ def test_a_server_that_is_not_there(pets, tmp_path):
         pass
     config = tmp_path / "c.yaml"
     config.write_text("vlm: {model: tiny, retries: 0}")
-    result = runner.invoke(app, arguments(server, pets, tmp_path / "out", "--config", config, "--workers", "2"))
+    result = runner.invoke(app, arguments(server, pets, tmp_path / "out", "--settings", config, "--workers", "2"))
     assert result.exit_code == 1
     assert f"stopped: {server.url} does not answer as a chat server" in result.output
     assert "the same command goes on from here" in result.output
@@ -126,9 +126,9 @@ def test_a_server_that_is_not_there(pets, tmp_path):
             ["PLAIN", "--model", "m"],
             "1 of 1 images in .*plain have no label, the first is .*one.png: put them below 0_real and 1_fake",
         ),
-        (["PETS"], "no vision-language model: name one by --model, or in the section vlm of --config"),
+        (["PETS"], "no vision-language model: name one by --model, or in the section vlm of --settings"),
         (["PETS", "--model", "m", "--workers", "2"], r"2 workers need a server \(base_url\)"),
-        (["PETS", "--model", "m", "--config", "CONFIG"], "unknown key settings.trise; did you mean settings.tries"),
+        (["PETS", "--model", "m", "--settings", "CONFIG"], "unknown key settings.trise; did you mean settings.tries"),
         (["PETS", "--model", "m", "--base-url", "localhost"], "base_url must begin with http"),
         (["PETS", "--model", "m", "--base-url", "http://x", "--api-key-env", "NO_KEY"], "NO_KEY holds no key"),
     ],
@@ -182,7 +182,7 @@ def test_a_model_on_this_machine(pets, tmp_path):
     config.write_text(f"vlm: {{model: {tmp_path / 'tiny'}, max_new_tokens: 3}}\nsettings: {{tries: 1}}")
     images = [str(pets / "0_real" / f"image{number}.png") for number in range(2)]
     result = runner.invoke(
-        app, ["mmfr", *images, "--out", str(tmp_path / "out"), "--config", str(config), "--device", "cpu"]
+        app, ["mmfr", *images, "--out", str(tmp_path / "out"), "--settings", str(config), "--device", "cpu"]
     )
     assert result.exit_code == 0, result.output
     assert "0 images in" in result.output

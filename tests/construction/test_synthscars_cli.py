@@ -59,7 +59,7 @@ def configure(tmp_path):
 
 
 def command(sources, config, out, *more) -> list[str]:
-    return ["synthscars", *map(str, sources), "--config", str(config), "--out", str(out), *more]
+    return ["synthscars", *map(str, sources), "--settings", str(config), "--out", str(out), *more]
 
 
 def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(sources, configure, tmp_path, digest):

@@ -62,7 +62,9 @@ def annotate(
     address: Annotated[str | None, typer.Option(help="Address of a Ray cluster; default: RAY_ADDRESS.")] = None,
     num_proc: Annotated[int, typer.Option(help="Processes, or actors of Ray.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Pairs a batch.")] = 8,
-    device: Annotated[str, typer.Option(help="Where a network runs, such as cuda.")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one, with ray the CPU.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Precision of a network: float32, bfloat16 or float16.")] = "float32",
     as_json: Json = False,
 ) -> None:
@@ -72,7 +74,7 @@ def annotate(
     """
     from forgescope.construction.promptforge.align import RejectReason
     from forgescope.construction.promptforge.annotator import AnnotationSettings
-    from forgescope.construction.promptforge.backbones import CLASSICAL
+    from forgescope.construction.promptforge.backbones import CLASSICAL, default_device
     from forgescope.construction.promptforge.corpus_folder import CorpusFolder
     from forgescope.construction.promptforge.engines import AnnotationJob, run_local, run_ray
     from forgescope.construction.promptforge.plots import save_plots
@@ -90,6 +92,8 @@ def annotate(
     folder = CorpusFolder(out, settings)
     wanted = (pair for pair in found if pair.id not in folder.done)
     total = sum(pair.id not in folder.done for pair in found) if isinstance(found, list) else None
+    # every actor of Ray would take a GPU of its own, and wait where there are fewer
+    device = device or ("cpu" if engine == "ray" else default_device(backbone))
     job = AnnotationJob(settings, out, read_pair_image, num_proc, batch_size, device, dtype)
     with json_output(as_json) as answer:
         outcomes = run_ray(wanted, job, address) if engine == "ray" else run_local(wanted, job)

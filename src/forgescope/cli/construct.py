@@ -8,6 +8,7 @@ import typer
 
 from forgescope.cli import construct_diffseg, construct_inpainting, construct_mmfr, construct_synthscars
 from forgescope.cli.output import Json, json_output
+from forgescope.cli.renamed import RenamedOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -87,6 +88,6 @@ def read_photo(path: Path) -> "Image":
 
 
 app.command("inpainting")(construct_inpainting.inpainting)
-app.command("diffseg")(construct_diffseg.diffseg)
-app.command("mmfr")(construct_mmfr.mmfr)
-app.command("synthscars")(construct_synthscars.synthscars)
+app.command("diffseg", cls=RenamedOptions)(construct_diffseg.diffseg)
+app.command("mmfr", cls=RenamedOptions)(construct_mmfr.mmfr)
+app.command("synthscars", cls=RenamedOptions)(construct_synthscars.synthscars)

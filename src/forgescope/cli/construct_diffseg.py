@@ -10,7 +10,7 @@ from forgescope.cli.output import Json, json_output
 
 def diffseg(
     images: Annotated[list[Path], typer.Argument(help="Photographs, or folders of photographs.")],
-    config: Annotated[Path, typer.Option(help="YAML file that names the tools, see docs/construct_diffseg.md.")],
+    settings: Annotated[Path, typer.Option(help="YAML file that names the tools, see docs/construct_diffseg.md.")],
     out: Annotated[Path, typer.Option(help="Folder to write; an interrupted run goes on where it stopped.")],
     ai_images: Annotated[
         list[Path] | None, typer.Option(help="Generated images, or folders of them, that are edited as well.")
@@ -22,14 +22,14 @@ def diffseg(
 
     Exit status: 0 all photographs were looked at, 1 some failed (they are named), 2 wrong usage.
 
-    Example: forgescope construct diffseg photos --config construct.yaml --out corpus
+    Example: forgescope construct diffseg photos --settings construct.yaml --out corpus
     """
     from forgescope.cli.construct import read_photo
     from forgescope.construction.diffseg.configuration import read_configuration
     from forgescope.construction.diffseg.edit_folder import EditJob, write_edits
     from forgescope.construction.image_folder import find_photos
 
-    configuration = read_configuration(config)
+    configuration = read_configuration(settings)
     real = find_photos(images)
     generated = find_photos(ai_images) if ai_images else []
     with json_output(as_json) as answer:

@@ -37,7 +37,7 @@ def mmfr(
     source: Annotated[
         str | None, typer.Option(help="Where all images are from; default: what folders and tables say.")
     ] = None,
-    config: Annotated[
+    settings: Annotated[
         Path | None, typer.Option(help="YAML file with model and settings, see docs/construct_mmfr.md.")
     ] = None,
     model: Annotated[
@@ -76,7 +76,7 @@ def mmfr(
     from forgescope.processing.chain_of_thought import QUESTION, build_chain_of_thought
 
     given = {"model": model, "base_url": base_url, "api_key_env": api_key_env, "device": device}
-    configuration = read_mmfr_configuration(config, _given(given), _given({"max_side": max_side}))
+    configuration = read_mmfr_configuration(settings, _given(given), _given({"max_side": max_side}))
     threads = configuration.vlm.workers(workers)
     found = find_labelled_images(images, None if label is None else label.value, source)
     with json_output(as_json) as answer:

@@ -10,7 +10,9 @@ from forgescope.cli.output import Json, json_output
 
 def synthscars(
     images: Annotated[list[Path], typer.Argument(help="Generated images, or folders of them, one a source.")],
-    config: Annotated[Path, typer.Option(help="YAML file of models and settings, see docs/construct_synthscars.md.")],
+    settings: Annotated[
+        Path, typer.Option(help="YAML file of models and settings, see docs/construct_synthscars.md.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write; an interrupted run goes on where it stopped.")],
     features: Annotated[
         Path | None, typer.Option(help="Folder of features that several collections share; default: OUT/features.")
@@ -25,7 +27,7 @@ def synthscars(
 
     Exit status: 0 all images were looked at, 1 some failed (they are named), 2 wrong usage.
 
-    Example: forgescope construct synthscars generated --config curate.yaml --out curated
+    Example: forgescope construct synthscars generated --settings curate.yaml --out curated
     """
     from forgescope.cli.construct import read_photo
     from forgescope.construction.synthscars import CurationJob, write_curation
@@ -35,7 +37,7 @@ def synthscars(
     from forgescope.construction.vision_language import load_vision_language
 
     load_kmeans()  # a missing extra is said before models are loaded
-    configuration = read_configuration(config)
+    configuration = read_configuration(settings)
     threads = configuration.vlm.workers(workers)
     sources = _sources(images)
     with json_output(as_json) as answer:

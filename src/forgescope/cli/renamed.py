@@ -5,7 +5,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 # Old name -> what it is called now, as everywhere else.
-RENAMED = {"--output": "--out"}
+RENAMED = {"--output": "--out", "--config": "--settings"}
 
 
 class RenamedOptions(TyperCommand):

@@ -9,7 +9,13 @@ import torch
 from PIL import Image
 
 from forgescope.construction.promptforge.align import Alignment, align, warp_and_crop
-from forgescope.construction.promptforge.backbones import FeatureSimilarity, load_backbone
+from forgescope.construction.promptforge.backbones import (
+    CLASSICAL,
+    DEFAULT_BACKBONE,
+    FeatureSimilarity,
+    default_device,
+    load_backbone,
+)
 from forgescope.construction.promptforge.descriptors import ClassicalConfig, classical_similarity, describe
 from forgescope.construction.promptforge.semantic import (
     MaskConfig,
@@ -193,6 +199,13 @@ def test_timm_backbone():
     (similarity,) = model([image], [image])
     assert similarity.shape == (4, 4)
     np.testing.assert_allclose(similarity, 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("has_gpu", "device"), [(True, "cuda"), (False, "cpu")])
+def test_networks_run_on_a_gpu_if_there_is_one(monkeypatch, has_gpu, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    assert default_device(DEFAULT_BACKBONE) == device
+    assert default_device(CLASSICAL) == "cpu"
 
 
 def test_transformers_backbone(tmp_path):
