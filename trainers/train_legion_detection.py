@@ -18,7 +18,7 @@ from .held_out import held_out
 from .recipe import Recipe, load_recipe
 from .run_card import run_facts
 from .trainer_legion_detection import DetectionHeadTrainer
-from .training_run import run_training, training_arguments
+from .training_run import one_gpu_a_process, run_training, training_arguments
 
 CACHE_FOLDER = "class_tokens"
 
@@ -54,6 +54,7 @@ def build_trainer(
         OSError: If the base is neither a folder nor a reachable Hub id.
     """
     arguments = training_arguments(recipe, output_dir, ["forgery_labels"], **training)
+    one_gpu_a_process(arguments, "legion-detection")  # or the whole model would be copied to each GPU in every step
     data = recipe.data
     checkpoint_type(base, ("legion",))
     if "validation" not in splits:

@@ -91,9 +91,12 @@ class LossPartsTrainer(ImageResultsTrainer):
         return (self._parts_of(outputs).expand(images, -1),)
 
     def _parts_of(self, outputs: Any) -> torch.Tensor:
-        """The parts of the loss, float32; NaN for a part that is switched off."""
+        """The parts of the loss, float32; NaN for a part that is switched off.
+
+        Where one process has several GPUs, a part is given for each of them.
+        """
         parts = [outputs.get(name) for name in self.loss_parts]
-        return torch.stack([outputs.loss.new_full((), float("nan")) if part is None else part for part in parts])
+        return torch.stack([outputs.loss.new_full((), float("nan")) if part is None else part.mean() for part in parts])
 
 
 def mean_parts(parts: ArrayLike, names: tuple[str, ...]) -> dict[str, float]:

@@ -48,7 +48,7 @@ def training_arguments(recipe: Recipe, output_dir: str, label_names: list[str], 
 
 
 def one_gpu_a_process(arguments: TrainingArguments, model_type: str) -> None:
-    """Refuse several GPUs in one process, where each gets a copy of the model whose buffers are lost after a step.
+    """Refuse several GPUs in one process, where each gets a copy of the model in every step, whose buffers are lost.
 
     Raises:
         ValueError: So.
