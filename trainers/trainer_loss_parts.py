@@ -96,7 +96,8 @@ class LossPartsTrainer(ImageResultsTrainer):
         Where one process has several GPUs, a part is given for each of them.
         """
         parts = [outputs.get(name) for name in self.loss_parts]
-        return torch.stack([outputs.loss.new_full((), float("nan")) if part is None else part.mean() for part in parts])
+        off = outputs.loss.new_full((), float("nan"))
+        return torch.stack([off if part is None else part.mean() for part in parts])
 
 
 def mean_parts(parts: ArrayLike, names: tuple[str, ...]) -> dict[str, float]:

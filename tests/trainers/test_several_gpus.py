@@ -60,5 +60,5 @@ def test_parts_are_means_over_the_gpus(tmp_path):
 
 def test_stage_two_of_legion_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(TrainingArguments, "n_gpu", 2)
-    with pytest.raises(ValueError, match="sees 2 GPUs: .* -m forgescope train legion-detection ..., or show it one by"):
+    with pytest.raises(ValueError, match="sees 2 GPUs: .* -m forgescope train legion-detection ..., or show"):
         build_trainer({}, detection_recipe(), str(tmp_path), base=str(tmp_path))
