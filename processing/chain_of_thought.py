@@ -39,8 +39,13 @@ FAKE_WORDS = (
     r"|(?:generated|made|created|synthesi[sz]ed)\s+by\s+(?:an?\s+)?ai|synthetic|artificial|forged|inauthentic"
 )
 REAL_WORDS = r"real(?!-|\s+(?:world|life))|authentic|genuine"
-# "not", "isn't", and words that may stand between them and the word they negate
-NEGATION = r"\b(?:not|neither|nor|never|\w+n['\u2019]t)\s+(?:(?:an?|the|be|to|appear|seem|look|\w+ly)\s+){0,4}"
+# "not", "isn't", "unlikely", and words that may stand between them and the word they negate
+NEGATION = (
+    r"\b(?:not|cannot|neither|nor|never|hardly|unlikely|without|far\s+from|\w+n['\u2019]t"
+    r"|no\s+(?:evidence|indications?|signs?|traces?))\s+"
+    r"(?:(?:an?|the|be|being|to|of|that|this|it|is|image|picture|photo|photograph|appear|seem|look|(?!only\b)\w+ly)\s+)"
+    r"{0,5}"
+)
 CLAIM = re.compile(rf"(?P<negation>{NEGATION})?\b(?:(?P<fake>{FAKE_WORDS})|(?P<real>{REAL_WORDS}))\b", re.IGNORECASE)
 UNDECIDED = re.compile(
     rf"\b(?:(?:{FAKE_WORDS})\s+or\s+(?:{REAL_WORDS})|(?:{REAL_WORDS})\s+or\s+(?:{FAKE_WORDS}))\b", re.IGNORECASE
