@@ -132,11 +132,13 @@ class ImageLanguageModel(ImageLanguagePreTrainedModel):
             [`ImageLanguageModelOutput`].
 
         Raises:
-            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, or image tokens and features
-                differ in number.
+            ValueError: If not exactly one of `input_ids` and `inputs_embeds` is given, images beside `inputs_embeds`,
+                or another number of image tokens than of features.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("expected either input_ids or inputs_embeds")
+        if inputs_embeds is not None and (pixel_values is not None or mm_encoder_outputs):
+            raise ValueError("expected no images beside inputs_embeds, which hold their features already")
         encoded = (mm_encoder_outputs or {}).get("image")
         if encoded is None and pixel_values is not None:
             encoded = self.get_image_features(pixel_values)

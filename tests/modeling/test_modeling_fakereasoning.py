@@ -189,6 +189,16 @@ def test_another_number_of_image_tokens_is_refused(batch, change):
         model_of()(ids, pixel_values=batch["pixel_values"])
 
 
+def test_images_beside_embeddings_are_refused(batch):
+    model, given = model_of(), without_targets(batch)
+    ids = given.pop("input_ids")
+    embeddings = model.get_input_embeddings()(ids.masked_fill(ids == 100, 0))
+    with pytest.raises(ValueError, match="expected no images beside inputs_embeds, which hold their features already"):
+        model(inputs_embeds=embeddings, **given)
+    del given["pixel_values"]
+    assert model(inputs_embeds=embeddings, **given).logits.shape == (*ids.shape, 100)
+
+
 @pytest.mark.parametrize("legacy_names", [False, True])
 def test_from_llava(batch, tmp_path, legacy_names):
     torch.manual_seed(0)
