@@ -58,7 +58,7 @@ def new_card(
     """
     config, given = model.config, rows or []
     family = FAMILIES[config.model_type]
-    _check_rows(given)
+    check_rows(given)
     card = ModelCard.from_template(
         ModelCardData(),
         template_str=(files(__package__) / TEMPLATE).read_text(encoding="utf-8"),
@@ -125,7 +125,7 @@ def eval_results(rows: list[dict[str, Any]], task_type: str) -> list[EvalResult]
     Raises:
         ValueError: a row that is no object or lacks a required key.
     """
-    _check_rows(rows)
+    check_rows(rows)
     results = []
     for row in rows:
         if row["value"] is None or not math.isfinite(row["value"]):
@@ -155,13 +155,20 @@ def _identifier(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name.strip().lower(), flags=re.ASCII).strip("-") or "unnamed"
 
 
-def _check_rows(rows: list[dict[str, Any]]) -> None:
+def check_rows(rows: list[dict[str, Any]]) -> None:
+    """Refuse rows that are none of an evaluation.
+
+    Raises:
+        ValueError: a row that is no object, lacks one of `ROW_KEYS`, or whose value is neither a number nor null.
+    """
     for number, row in enumerate(rows, start=1):
         lacking = [key for key in ROW_KEYS if not isinstance(row, dict) or key not in row]
-        if lacking:
+        wrong = f"lacks {', '.join(lacking)}" if lacking else ""
+        if not lacking and not isinstance(row["value"], int | float | None):
+            wrong = f"has the value {row['value']!r}, which is no number"
+        if wrong:
             raise ValueError(
-                f"metrics row {number} lacks {', '.join(lacking)}: expected the rows that "
-                "`forgescope evaluate --json` writes"
+                f"metrics row {number} {wrong}: expected the rows that `forgescope evaluate --json` writes"
             )
 
 
@@ -179,4 +186,4 @@ def cell(value: Any) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-__all__ = ["CARD_FILE", "cell", "eval_results", "new_card", "update_metadata"]
+__all__ = ["CARD_FILE", "cell", "check_rows", "eval_results", "new_card", "update_metadata"]

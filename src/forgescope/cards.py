@@ -8,7 +8,22 @@ from huggingface_hub import ModelCard
 from huggingface_hub.errors import EntryNotFoundError
 from transformers import PreTrainedModel
 
-from forgescope.trainers.model_card import CARD_FILE, eval_results, new_card, update_metadata
+from forgescope.trainers.model_card import CARD_FILE, check_rows, eval_results, new_card, update_metadata
+
+
+def check_given(file: str | os.PathLike | None, metrics: list[dict[str, Any]] | None) -> None:
+    """Refuse what no card can be made of.
+
+    Args:
+        file: Markdown file with or without metadata.
+        metrics: rows as `forgescope evaluate --json` writes them.
+
+    Raises:
+        ValueError: `file` does not exist, or a row of `metrics` is incomplete or has no number.
+    """
+    if file is not None and not Path(file).is_file():
+        raise ValueError(f"no card file '{file}'")
+    check_rows(metrics or [])
 
 
 def find_card(
@@ -30,9 +45,8 @@ def find_card(
     Raises:
         ValueError: `file` does not exist, or a row of `metrics` is incomplete.
     """
+    check_given(file, metrics)
     if file is not None:
-        if not Path(file).is_file():
-            raise ValueError(f"no card file '{file}'")
         return ModelCard.load(Path(file))
     try:
         return ModelCard.load(repo_id, token=token)
@@ -41,4 +55,4 @@ def find_card(
         return ModelCard.load(own) if own.is_file() else new_card(model, repo_id, place=repo_id, rows=metrics)
 
 
-__all__ = ["CARD_FILE", "eval_results", "find_card", "update_metadata"]
+__all__ = ["CARD_FILE", "check_given", "eval_results", "find_card", "update_metadata"]

@@ -27,7 +27,7 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.image_processing_utils import ImageProcessingMixin
 
 from .auto import MODELS, register_auto_classes
-from .cards import find_card, update_metadata
+from .cards import check_given, find_card, update_metadata
 
 EMBEDDED_CHECKPOINTS = ("iclnet-mini",)
 CHECKPOINT_FORMS = f"{', '.join(EMBEDDED_CHECKPOINTS)}, a folder, or a Hub id (organization/name)"
@@ -188,6 +188,7 @@ def push_to_hub_with_code(
         ValueError: an unknown model, an unreadable card or metrics row, or metadata that the Hub refuses.
         OSError: the Hub cannot be reached or refuses the request.
     """
+    check_given(card, metrics)  # before a repository is made
     api = HfApi(token=token)
     try:
         repo = api.create_repo(repo_id, private=private, exist_ok=True)

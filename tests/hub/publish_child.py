@@ -44,6 +44,8 @@ statuses = {
     "no config": run("push", "org/empty", "org/copy"),
     "other type": run("push", "org/segformer", "org/copy"),
     "metrics missing": run("push", checkpoint, "org/copy", "--metrics", folder / "card.md"),
+    "metrics wrong": run("push", checkpoint, "org/never", "--metrics", folder / "wrong.json"),
+    "card missing": run("push", checkpoint, "org/never", "--card", folder / "no-card.md"),
     **{name: run("push", path, f"org/{name}") for name, path in checkpoints.items()},
 }
 

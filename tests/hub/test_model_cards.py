@@ -14,7 +14,7 @@ from tiny_models import TEXT_MODELS, tiny_model, tiny_processor
 
 from forgescope.auto import MODELS
 from forgescope.hub import load_checkpoint, save_with_code
-from forgescope.trainers.model_card import CARD_FILE, MAX_ROWS, new_card, update_metadata
+from forgescope.trainers.model_card import CARD_FILE, MAX_ROWS, eval_results, new_card, update_metadata
 
 HERE = Path(__file__).parent
 ROW = {
@@ -70,6 +70,8 @@ def test_the_table_has_the_four_definitions():
 
 
 def test_an_incomplete_row_is_refused():
+    with pytest.raises(ValueError, match="metrics row 1 has the value 'good', which is no number: expected the rows"):
+        eval_results([dict.fromkeys(("protocol", "source", "metric"), "a") | {"value": "good"}], "image-segmentation")
     with pytest.raises(ValueError, match="metrics row 1 lacks value: expected the rows"):
         full_card("iclnet", rows=[{key: ROW[key] for key in ROW if key != "value"}])
 

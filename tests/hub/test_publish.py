@@ -78,6 +78,7 @@ def published(mini_hub, tmp_path_factory):
         tiny_processor(name).save_pretrained(folder / "checkpoints" / name)
     (folder / "card.md").write_text(CARD, encoding="utf-8")
     (folder / "metrics.json").write_text(json.dumps(ROWS))
+    (folder / "wrong.json").write_text(json.dumps([{**ROWS[0], "value": "good"}]))
     images = np.random.default_rng(0).integers(0, 256, (2, 50, 70, 3), dtype=np.uint8)
     np.save(folder / "inputs.npy", images)
     mini_hub.create("org/empty")
@@ -124,10 +125,17 @@ def test_the_address_is_printed(published, mini_hub):
         "error: checkpoint 'org/segformer' has model type 'segformer', which cannot be used here; expected "
         + " or ".join(MODELS),
         'error: "license" must be one of a known list',
+        "error: metrics row 1 has the value 'good', which is no number: expected the rows that `forgescope evaluate "
+        "--json` writes",
     ],
 )
 def test_errors_are_one_line(published, mini_hub, message):
     assert message.format(url=mini_hub.url) in published[1].stderr.splitlines()
+
+
+def test_what_cannot_be_published_makes_no_repository(published, mini_hub):
+    assert any(line.startswith("error: no card file '") for line in published[1].stderr.splitlines())
+    assert "org/never" not in mini_hub.repositories
 
 
 @every_model
