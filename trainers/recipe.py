@@ -131,6 +131,7 @@ def load_recipe(
     _refuse_unknown(name_or_path, "", sections, known)
     for section, values in sections.items():
         _refuse_unknown(name_or_path, f"{section}.", values, known[section])
+    _refuse_texts(name_or_path, training)
     changed = _changes(packaged, sections)
     built = {name: _build(name_or_path, name, kind, sections.pop(name, {})) for name, kind in settings.items()}
     return Recipe(name=name_or_path, changes=changed, **sections, **built)
@@ -178,7 +179,11 @@ def _apply_override(sections: Sections, override: str) -> None:
     section, dot, name = key.partition(".")
     if not separator or not dot:
         raise ValueError(f"expected section.key=value, such as training.max_steps=100, got {override!r}")
-    sections.setdefault(section, {})[name] = _number(yaml.safe_load(text))
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"the value of {key} is no YAML: {' '.join(str(error).split())}") from error
+    sections.setdefault(section, {})[name] = _number(value)
 
 
 def _number(value: Any) -> Any:
@@ -191,3 +196,12 @@ def _refuse_unknown(recipe: str, prefix: str, given: Iterable[str], known: Itera
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {prefix}{close[0]}?" if close else ""
             raise ValueError(f"recipe {recipe}: unknown key {prefix}{key}{hint}")
+
+
+def _refuse_texts(recipe: str, training: Mapping[str, Any]) -> None:
+    """Refuse words where `TrainingArguments` has a number or a switch: it fails on them far from here, or never."""
+    for entry in dataclasses.fields(TrainingArguments):
+        value = training.get(entry.name)
+        if isinstance(value, str) and isinstance(entry.default, bool | int | float):
+            wanted = "true or false" if isinstance(entry.default, bool) else "a number"
+            raise ValueError(f"recipe {recipe}: training.{entry.name} must be {wanted}, got {value!r}")

@@ -50,6 +50,8 @@ def test_halving_happens_at_the_third_evaluation_without_progress():
         ("model: [", "is no YAML file"),
         ("model: 3", "must hold sections"),
         ("augmentation: {jpeg_probability: 7}", "augmentation.jpeg_probability must lie"),
+        ("training: {max_steps: many}", "training.max_steps must be a number, got 'many'"),
+        ("training: {bf16: ja}", "training.bf16 must be true or false, got 'ja'"),
     ],
 )
 def test_wrong_recipes_are_refused(tmp_path, text, message):
@@ -64,6 +66,18 @@ def test_missing_recipe_names_the_ones_there_are():
         ValueError, match="no recipe 'iclnett': give a YAML file or one of diffseg-.*, iclnet, iclnet-mini"
     ):
         iclnet_recipe("iclnett")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.max_steps=many", "recipe iclnet: training.max_steps must be a number, got 'many'"),
+        ("training.report_to=[", "the value of training.report_to is no YAML: "),
+    ],
+)
+def test_wrong_overrides_are_refused(override, message):
+    with pytest.raises(ValueError, match=message):
+        iclnet_recipe("iclnet", [override])
 
 
 def test_overrides_replace_single_values():
