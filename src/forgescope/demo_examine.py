@@ -131,10 +131,13 @@ class Examiner:
             The result of each change, and its report.
 
         Raises:
-            ValueError: as `examine`.
+            ValueError: as `examine`; or a strength that the slider has not, which a request can have: a blur of
+                thousands of pixels takes minutes.
         """
         photo = read_image(path, MAX_PIXELS).image
         for change, strength in changes:
+            if not change.lowest <= strength <= change.highest:
+                raise ValueError(f"{change.title} goes from {change.lowest} to {change.highest}, got {strength}")
             report = self.analyzer(name).analyze(changed(photo, change.kind, strength))
             yield trial_of(report, change.kind, strength), report
 

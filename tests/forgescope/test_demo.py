@@ -250,6 +250,14 @@ def test_wrong_requests_are_one_sentence(answers, upload, model, tmp_path):
     assert "odd kernel" in answers.try_one(BLUR, upload, model, 4, trials)[1]
 
 
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.kind)
+def test_strengths_beyond_the_slider_are_refused(answers, upload, model, report, change):
+    trials = answers.examine(upload, model)[3]
+    for strength in (change.lowest - 1, change.highest + 1, 20_001):
+        _, html, *_ = answers.try_one(change, upload, model, strength, trials)
+        assert f"{change.title} goes from {change.lowest} to {change.highest}, got {strength}" in html
+
+
 def test_errors_without_words_have_a_name():
     assert sentence_of(MemoryError()) == "MemoryError"
     assert sentence_of(RuntimeError("two\n lines")) == "two lines"
