@@ -6,6 +6,7 @@ the region alone taken from it (`inpainting_blended`). All three have one size a
 forgery tells them apart.
 
     DIR/images/000000-inpainting.jpg  DIR/masks/...  DIR/ai_masks/...  DIR/metadata.jsonl  DIR/settings.json
+    DIR/README.md
 
 The paper takes its images from COCO-Inpaint; models, masks and prompts of that corpus are not given in the paper.
 """
@@ -23,6 +24,7 @@ from tqdm.auto import tqdm
 
 from forgescope.datasets_scripts.features import turned_upright
 
+from .folder_card import INPAINTING, write_folder_card
 from .image_folder import (
     FolderResult,
     Outcome,
@@ -151,7 +153,9 @@ def write_inpainting(
     wanted = [index for index in indices if index not in rows]
     outcomes = _outcomes(job, count, set(wanted))
     progress = tqdm(outcomes, total=len(wanted), desc="inpainting", unit="image", disable=None)
-    return finish_folder(job.out, rows, progress)
+    result = finish_folder(job.out, rows, progress)
+    write_folder_card(job.out, INPAINTING, result.rows)
+    return result
 
 
 def open_photo(path: Path) -> Image.Image:

@@ -1,6 +1,7 @@
 """Write a folder of manipulated images that `load_dataset("imagefolder", data_dir=...)` reads.
 
     DIR/images/000000.jpg  DIR/masks/000000.png  DIR/ai_masks/000000.png  DIR/metadata.jsonl  DIR/settings.json
+    DIR/README.md
 
 Item i depends on the seed, on i and on the list of photographs only, never on the number of processes or on which
 items exist already. A run that was interrupted goes on where it stopped.
@@ -19,6 +20,7 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
+from .folder_card import MANIPULATIONS, write_folder_card
 from .image_folder import (
     FolderResult,
     Outcome,
@@ -63,7 +65,7 @@ class FolderJob:
 
 
 def write_manipulations(job: FolderJob, count: int, num_proc: int = 1) -> FolderResult:
-    """Make the items 0 to count - 1 that are not in the folder yet, and write metadata.jsonl.
+    """Make the items 0 to count - 1 that are not in the folder yet, and write metadata.jsonl and the card.
 
     Args:
         job: photographs, folder, seed and settings.
@@ -82,7 +84,9 @@ def write_manipulations(job: FolderJob, count: int, num_proc: int = 1) -> Folder
     rows = finished_rows(job.out)
     wanted = [index for index in range(count) if index not in rows]
     progress = tqdm(_run(job, wanted, num_proc), total=len(wanted), desc="manipulations", unit="image", disable=None)
-    return finish_folder(job.out, rows, progress)
+    result = finish_folder(job.out, rows, progress)
+    write_folder_card(job.out, MANIPULATIONS, result.rows)
+    return result
 
 
 def make_item(job: FolderJob, index: int) -> Outcome:

@@ -1,6 +1,6 @@
 """The folder of an annotated corpus: written as results come, continued after a stop, nothing lost and nothing twice.
 
-    OUT/settings.json  OUT/<split>/metadata.jsonl  OUT/rejects.jsonl  OUT/statistics.json
+    OUT/settings.json  OUT/<split>/metadata.jsonl  OUT/rejects.jsonl  OUT/statistics.json  OUT/README.md
 
 A pair's images are complete before its line is written; a line that a killed process left unfinished is dropped when
 the folder is opened again, and its pair is annotated anew.
@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from ..folder_card import PROMPTFORGE, write_folder_card
 from ..image_folder import write_atomically
 from ..line_log import append_line, whole_lines
 from .annotator import STAGES, AnnotationSettings, Outcome
@@ -72,7 +73,7 @@ class CorpusFolder:
         self.done.add(outcome.id)
 
     def write(self, outcomes: Iterable[Outcome], total: int | None = None) -> CorpusResult:
-        """Add the outcomes of a run as they come, with progress, and then the statistics."""
+        """Add the outcomes of a run as they come, with progress, and then statistics and card."""
         made, seconds = 0, defaultdict(list)
         for outcome in tqdm(outcomes, total=total, desc="annotate", unit="pair", disable=None):
             self.add(outcome)
@@ -83,6 +84,8 @@ class CorpusFolder:
         if seconds:
             statistics["seconds_a_pair"] = {stage: sum(seconds[stage]) / made for stage in STAGES if stage in seconds}
         write_atomically(self.out / STATISTICS, json.dumps(statistics, indent=2, ensure_ascii=False).encode())
+        kept = [row for rows in self.rows.values() for row in rows]
+        write_folder_card(self.out, PROMPTFORGE, kept, len(self.rejects), statistics["splits"])
         return CorpusResult(statistics["annotated"], statistics["rejected"], made, statistics)
 
     def _check_settings(self, settings: AnnotationSettings) -> None:

@@ -102,7 +102,7 @@ class TestImages:
             assert json.loads(rows[1]["parameters"])["changed_outside"] > 0.9
             assert "fill_seed" not in json.loads(rows[0]["parameters"])
         named = {path for row in result.rows for key, path in row.items() if key.endswith("file_name")}
-        assert named | {"metadata.jsonl", "settings.json"} == set(digest(out))
+        assert named | {"metadata.jsonl", "settings.json", "README.md"} == set(digest(out))
 
     def test_blended_is_the_photograph_outside_and_the_inpainted_image_inside(self, made):
         out, result = made
@@ -219,7 +219,8 @@ class TestSameBytes:
         assert again.made == 15 - 6 * calls
         expected, written = digest(made[0]), digest(tmp_path)
         # the steps are the wrapper's own, no argument of the call
-        assert expected.pop("settings.json") != written.pop("settings.json")
+        for file in ("settings.json", "README.md"):
+            assert expected.pop(file) != written.pop(file)
         assert written == expected
 
     def test_a_killed_run_goes_on(self, photos, tmp_path, digest):
@@ -394,7 +395,8 @@ def test_open_photo_turns_upright_and_names_the_file(photo, tmp_path):
         open_photo(tmp_path / "nothing.jpg")
 
 
-@pytest.mark.parametrize("exif", [TURNED_AND_DAMAGED, CUT_OFF])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, on what is cut off
+@pytest.mark.parametrize("exif", [TURNED_AND_DAMAGED, CUT_OFF], ids=["damaged", "cut off"])
 def test_open_photo_turns_a_photograph_whose_exif_is_damaged(photo, tmp_path, exif):
     photo.save(tmp_path / "turned.jpg", exif=exif)
     assert open_photo(tmp_path / "turned.jpg").size == photo.size[::-1]

@@ -59,7 +59,7 @@ def test_rows_are_sorted_and_name_every_file(made):
         assert row["donor"] != row["photo"]
         assert json.loads(row["parameters"])["format"] in ("png", "jpeg")
     files = {path for row in rows for key, path in row.items() if key.endswith("file_name")}
-    assert files | {"metadata.jsonl", "settings.json"} == set(digest(out))
+    assert files | {"metadata.jsonl", "settings.json", "README.md"} == set(digest(out))
 
 
 def test_imagefolder_reads_the_masks_back(made, tmp_path):

@@ -114,7 +114,10 @@ def test_a_second_run_makes_nothing_anew(pair_table, tmp_path):
 def test_a_torn_line_is_annotated_anew(pair_table, tmp_path):
     out = tmp_path / "out"
     annotate(pair_table, out)
-    expected = rows_of(out)
+    expected, card = rows_of(out), (out / "README.md").read_text()
+    assert f"| all | 3 |\n| train | {sum(split == 'train' for split, _ in expected.values())} |\n" in card
+    assert "| rejected | 4 |\n" in card
+    (out / "README.md").write_text(card.replace("| all | 3 |", "| all | 2 |"))
     split, row = expected["b"]
     file = out / split / "metadata.jsonl"
     file.write_text(
@@ -124,6 +127,7 @@ def test_a_torn_line_is_annotated_anew(pair_table, tmp_path):
     result = annotate(pair_table, out)
     assert result.made == 1
     assert rows_of(out) == expected
+    assert (out / "README.md").read_text() == card
 
 
 def test_unusual_line_ends_within_an_instruction_stay_one_line(pair_table, tmp_path):
