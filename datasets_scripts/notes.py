@@ -25,12 +25,16 @@ logger = logging.getLogger(__name__)
 class Notes:
     """Counts of quirks, such as "empty file" or "mask resized to its image".
 
+    Args:
+        most_examples: items kept by name for each kind; None: all.
+
     Attributes:
         counts: kind -> number of items.
-        examples: kind -> the first `MAX_EXAMPLES` items, each `name` or `name: detail`.
+        examples: kind -> the first items, each `name` or `name: detail`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_examples: int | None = MAX_EXAMPLES) -> None:
+        self.most_examples = most_examples
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = {}
 
@@ -45,7 +49,7 @@ class Notes:
         """
         self.counts[kind] += count
         examples = self.examples.setdefault(kind, [])
-        if len(examples) < MAX_EXAMPLES:
+        if self.most_examples is None or len(examples) < self.most_examples:
             examples.append(f"{item}: {detail}" if detail else item)
 
     @property
@@ -58,7 +62,8 @@ class Notes:
         for kind, count in other.counts.items():
             self.counts[kind] += count
             examples = self.examples.setdefault(kind, [])
-            examples += other.examples[kind][: MAX_EXAMPLES - len(examples)]
+            room = None if self.most_examples is None else self.most_examples - len(examples)
+            examples += other.examples[kind][:room]
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Kind -> `count` and `examples`, sorted by kind."""

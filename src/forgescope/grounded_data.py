@@ -117,7 +117,7 @@ def draw_grounded_images(
         ValueError: it has not this split, no image that can be read, or an option is wrong.
         ImportError: a package that makes masks is missing.
     """
-    notes, split = Notes(), split or protocol.split
+    notes, split = Notes(most_examples=None), split or protocol.split
     builder = corpus_builder(protocol.corpus, data, protocol.config, hash_files=False, **protocol.options)
     items: dict[str, GroundedItem] = {}
     for row in _rows(builder, protocol, split, data, notes):

@@ -93,7 +93,7 @@ def draw_annotated_images(
         FileNotFoundError: `data` does not exist, or holds nothing of the corpus.
         ValueError: it has no image of the protocol's subsets.
     """
-    notes = Notes()
+    notes = Notes(most_examples=None)
     builder = corpus_builder(protocol.corpus, data, protocol.config, hash_files=False, **protocol.options)
     items: dict[str, AnnotatedImage] = {}
     for row in _rows(builder, protocol, data, notes):

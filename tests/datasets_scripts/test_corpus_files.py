@@ -225,5 +225,10 @@ def test_notes_keep_the_first_examples_and_count_all(caplog):
     notes.add("empty file", "many", count=10)
     assert notes.counts == {"empty file": MAX_EXAMPLES + 15}
     assert len(notes.examples["empty file"]) == MAX_EXAMPLES
+    every = Notes(most_examples=None)
+    for number in range(MAX_EXAMPLES + 5):
+        every.add("empty file", f"{number}.png")
+    every.merge(notes)
+    assert len(every.examples["empty file"]) == 2 * MAX_EXAMPLES + 5
     notes.log("corpus")
     assert caplog.messages == [f"corpus: empty file ({MAX_EXAMPLES + 15} times; 0.png: seen; 1.png; 2.png)"]

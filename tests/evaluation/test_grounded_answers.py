@@ -99,6 +99,19 @@ def test_what_fails_is_named_and_the_rest_goes_on(tmp_path):
     assert finder.asked == [1]
 
 
+def test_every_damaged_image_is_named(tmp_path):
+    data = write_loki(tmp_path)
+    file = data / "data_json/image/open_ended_vqa.json"
+    entries = json.loads(file.read_bytes().decode("utf-16"))
+    damaged = [f"media_data/image/damaged{number}.png" for number in range(30)]
+    for name in damaged:
+        (data / name).write_bytes(b"no image")
+    entries += [{**entries[0], "image_path": name} for name in damaged]
+    file.write_bytes(json.dumps(entries).encode("utf-16"))
+    images = draw_grounded_images(find_protocol("legion-loki"), data)
+    assert sorted(one.name for one in images.skipped) == sorted(damaged)
+
+
 def test_draws_are_of_ids_and_seed_alone(synthscars):
     protocol = find_protocol("legion-synthscars")
     one, again, other = (
