@@ -166,6 +166,7 @@ def test_a_group_alone_shows_its_help(group, run):
     status, out, err = run(group)
     assert status in (0, 2)  # as the version of typer has it
     assert f"Usage: forgescope {group}" in out + err
+    assert "..." not in (out + err).partition("Commands:\n")[2], "a verb's first line is too long to be shown whole"
     assert run(group, "no-such-verb" if group != "annotate" else "--no-such-option")[0] == 2
 
 

@@ -34,15 +34,20 @@ class AnnotateGroup(TyperGroup):
 
 
 app = typer.Typer(
-    cls=AnnotateGroup, help="Find what was edited in pairs of images: PAIRS --out DIR.", no_args_is_help=True
+    cls=AnnotateGroup,
+    help="Find what was edited in pairs of images: PAIRS --out DIR. Options: forgescope annotate run --help.",
+    no_args_is_help=True,
 )
-app.command("review")(annotate_review.review)
-app.command("tally")(annotate_review.tally)
+app.command("review", short_help="A page on which people rate masks.")(annotate_review.review)
+app.command("tally", short_help="Count what they said.")(annotate_review.tally)
 
 
-@app.command(DEFAULT_COMMAND)
+@app.command(DEFAULT_COMMAND, short_help="Find what was edited; may be left out.")
 def annotate(
-    pairs: Annotated[Path, typer.Argument(help="A folder of pairs, a CSV or JSONL table, X2Edit tars or Pico JSONL.")],
+    pairs: Annotated[
+        Path,
+        typer.Argument(metavar="PAIRS", help="A folder of pairs, a CSV or JSONL table, X2Edit tars or Pico JSONL."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write; an interrupted run goes on where it stopped.")],
     pair_format: Annotated[
         str, typer.Option("--format", help="auto (folder or table), x2edit or pico_banana.")

@@ -21,9 +21,9 @@ def construct() -> None:
     """Make forged images with known masks."""
 
 
-@app.command()
+@app.command(short_help="Copy-move, splicing and classical inpainting.")
 def manipulations(
-    photos: Annotated[list[Path], typer.Argument(help="Photographs, or folders of photographs.")],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS", help="Photographs, or folders of photographs.")],
     out: Annotated[Path, typer.Option(help="Folder to write; an interrupted run goes on where it stopped.")],
     count: Annotated[int, typer.Option(help="Number of images the folder shall hold.")],
     kinds: Annotated[
@@ -87,7 +87,11 @@ def read_photo(path: Path) -> "Image":
     return read_image(path).image
 
 
-app.command("inpainting")(construct_inpainting.inpainting)
-app.command("diffseg", cls=RenamedOptions)(construct_diffseg.diffseg)
-app.command("mmfr", cls=RenamedOptions)(construct_mmfr.mmfr)
-app.command("synthscars", cls=RenamedOptions)(construct_synthscars.synthscars)
+app.command("inpainting", short_help="Regions filled by a diffusion model.")(construct_inpainting.inpainting)
+app.command("diffseg", cls=RenamedOptions, short_help="Objects edited in turns, as DiffSeg30k.")(
+    construct_diffseg.diffseg
+)
+app.command("mmfr", cls=RenamedOptions, short_help="Images described as real or fake, as MMFR.")(construct_mmfr.mmfr)
+app.command("synthscars", cls=RenamedOptions, short_help="A balanced choice of images, as SynthScars.")(
+    construct_synthscars.synthscars
+)

@@ -9,7 +9,7 @@ from forgescope.cli.output import Json, json_output
 
 
 def diffseg(
-    images: Annotated[list[Path], typer.Argument(help="Photographs, or folders of photographs.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Photographs, or folders of photographs.")],
     settings: Annotated[Path, typer.Option(help="YAML file that names the tools, see docs/construct_diffseg.md.")],
     out: Annotated[Path, typer.Option(help="Folder to write; an interrupted run goes on where it stopped.")],
     ai_images: Annotated[

@@ -11,7 +11,7 @@ DEFAULT_MAX_SIDE = 512
 
 
 def inpainting(
-    photos: Annotated[list[Path], typer.Argument(help="Photographs, or folders of photographs.")],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS", help="Photographs, or folders of photographs.")],
     out: Annotated[Path, typer.Option(help="Folder to write; an interrupted run goes on where it stopped.")],
     model: Annotated[str, typer.Option(help="Inpainting pipeline of diffusers: Hub id or folder.")],
     count: Annotated[int | None, typer.Option(help="Regions to fill; default: one a photograph.")] = None,

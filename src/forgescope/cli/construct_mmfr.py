@@ -30,7 +30,9 @@ class Conclusion(str, Enum):
 def mmfr(
     images: Annotated[
         list[Path],
-        typer.Argument(help="Folders with 0_real and 1_fake, or tables (CSV, JSON Lines) with path and label."),
+        typer.Argument(
+            metavar="IMAGES", help="Folders with 0_real and 1_fake, or tables (CSV, JSON Lines) with path and label."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write; an interrupted run goes on where it stopped.")],
     label: Annotated[Label | None, typer.Option(help="Label of images whose folders tell none.")] = None,

@@ -9,7 +9,9 @@ from forgescope.cli.output import Json, json_output
 
 
 def synthscars(
-    images: Annotated[list[Path], typer.Argument(help="Generated images, or folders of them, one a source.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES", help="Generated images, or folders of them, one a source.")
+    ],
     settings: Annotated[
         Path, typer.Option(help="YAML file of models and settings, see docs/construct_synthscars.md.")
     ],

@@ -18,7 +18,7 @@ def convert() -> None:
     """Turn checkpoints in their authors' layout into ours."""
 
 
-@app.command()
+@app.command(short_help="FakeReasoning, or a LLaVA-1.5 to train it from.")
 def fakereasoning(
     source: Annotated[
         Path,
@@ -56,7 +56,7 @@ def fakereasoning(
         answer |= answer_of(report, out)
 
 
-@app.command()
+@app.command(short_help="LEGION, or a GLaMM to train it from.")
 def legion(
     source: Annotated[
         Path,

@@ -29,7 +29,7 @@ def data() -> None:
     """Read, check and export the corpora."""
 
 
-@app.command("list")
+@app.command("list", short_help="The corpora, and what their folders hold.")
 def list_corpora(as_json: Json = False) -> None:
     """List every corpus with its configurations and what its folder holds.
 
@@ -50,7 +50,7 @@ def list_corpora(as_json: Json = False) -> None:
         print_json(corpora)
 
 
-@app.command("inspect")
+@app.command("inspect", short_help="Counts, sizes, masks, equal and broken files of one.")
 def inspect(
     name: Annotated[str, NAME],
     directory: Annotated[Path, DIRECTORY],
@@ -85,7 +85,7 @@ def inspect(
         raise typer.Exit(1)
 
 
-@app.command("export")
+@app.command("export", short_help="Parquet shards with a dataset card.")
 def export(
     name: Annotated[str, NAME],
     directory: Annotated[Path, DIRECTORY],
@@ -211,4 +211,4 @@ def _name_unusable(notes: "Notes") -> None:
         raise typer.Exit(1)
 
 
-app.command("turns")(data_turns.turns)
+app.command("turns", short_help="Draw images that were edited several times.")(data_turns.turns)

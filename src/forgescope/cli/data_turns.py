@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def turns(
-    pairs: Annotated[Path, typer.Argument(help="Table (CSV, JSON Lines) or folder of pairs, as annotate reads it.")],
+    pairs: Annotated[
+        Path, typer.Argument(metavar="PAIRS", help="Table (CSV, JSON Lines) or folder of pairs, as annotate reads it.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for one PNG a sequence.")],
     annotated: Annotated[
         Path | None, typer.Option(help="Folder that `forgescope annotate` made of the same pairs: outlines its masks.")

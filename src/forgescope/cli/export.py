@@ -26,7 +26,7 @@ class NetworkType(str, Enum):
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Checkpoint folder, Hub id, or iclnet-mini.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Checkpoint folder, Hub id, or iclnet-mini.")],
     to: Annotated[Format, typer.Option(help="ONNX Runtime or OpenVINO.")],
     out: Annotated[Path, typer.Option(help="New folder to write.")],
     size: Annotated[
@@ -46,9 +46,9 @@ def export(
 
     The folder serves as --model of forgescope detect.
 
-    Example: forgescope export iclnet-mini --to openvino --out iclnet-openvino
-
     Exit status: 0 written, 2 wrong usage, or outputs that differ: nothing is written then.
+
+    Example: forgescope export iclnet-mini --to openvino --out iclnet-openvino
     """
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 

@@ -10,7 +10,7 @@ from forgescope.cli.output import Json, json_output
 
 
 def push(
-    model: Annotated[str, typer.Argument(help="Folder of a checkpoint, Hub id, or iclnet-mini.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder of a checkpoint, Hub id, or iclnet-mini.")],
     repo_id: Annotated[str, typer.Argument(metavar="ORG/NAME", help="Hub repository; made when missing.")],
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     card: Annotated[Path | None, typer.Option(help="Markdown file to use as the model card.")] = None,

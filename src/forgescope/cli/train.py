@@ -19,11 +19,11 @@ def _train() -> None:
     """Train a model from a recipe."""
 
 
-@app.command("iclnet", cls=RenamedOptions)
+@app.command("iclnet", cls=RenamedOptions, short_help="ICL-Net: forged pixels.")
 def iclnet(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl, images and masks.")],
     out: Annotated[Path, OUT] = Path("runs/iclnet"),
-    recipe: Annotated[str, typer.Option(help="Packaged recipe or YAML file.")] = "iclnet",
+    recipe: Annotated[str, typer.Option(help="iclnet (the paper), iclnet-mini, or YAML file.")] = "iclnet",
     base: Annotated[
         str | None, typer.Option(help="Start from this: a SegFormer (nvidia/mit-b4), or an ICL-Net (iclnet-mini).")
     ] = None,
@@ -49,11 +49,11 @@ def iclnet(
         answer |= _report(out, metrics, "pooled pixels, forged class")
 
 
-@app.command("gamma", cls=RenamedOptions)
+@app.command("gamma", cls=RenamedOptions, short_help="GAMMA: real or fake, altered and AI-made pixels.")
 def gamma(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl, images and both masks, or a corpus.")],
     out: Annotated[Path, OUT] = Path("runs/gamma"),
-    recipe: Annotated[str, typer.Option(help="Packaged recipe (gamma, gamma-mini) or YAML file.")] = "gamma",
+    recipe: Annotated[str, typer.Option(help="gamma (the paper), gamma-mini, or YAML file.")] = "gamma",
     base: Annotated[
         str | None, typer.Option(help="Start from this: a SegFormer (nvidia/mit-b2), or a GAMMA checkpoint.")
     ] = None,
@@ -91,7 +91,7 @@ def gamma(
         )
 
 
-@app.command("diffseg", cls=RenamedOptions)
+@app.command("diffseg", cls=RenamedOptions, short_help="Baselines of DiffSeg30k: edited pixels and their editor.")
 def diffseg(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl, images and masks, or a corpus.")],
     architecture: Annotated[
@@ -151,7 +151,7 @@ def diffseg(
         answer |= _report(out, metrics, "pooled pixels, mean IoU of the editors")
 
 
-@app.command("fakereasoning", cls=RenamedOptions)
+@app.command("fakereasoning", cls=RenamedOptions, short_help="FakeReasoning: a verdict with reasons in words.")
 def fakereasoning(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl (file_name, answer, label), or a corpus.")],
     out: Annotated[Path, OUT] = Path("runs/fakereasoning"),
@@ -192,7 +192,7 @@ def fakereasoning(
         answer |= _report(out, metrics, "verdicts on given answers")
 
 
-@app.command("legion", cls=RenamedOptions)
+@app.command("legion", cls=RenamedOptions, short_help="LEGION, stage 1: artifacts outlined and explained.")
 def legion(
     data: Annotated[Path, typer.Option(help="SynthScars: its archive, its folder, or a folder in its layout.")],
     out: Annotated[Path, OUT] = Path("runs/legion"),
@@ -232,7 +232,7 @@ def legion(
         answer |= _report(out, metrics, "masks on given texts, means over images")
 
 
-@app.command("legion-detection", cls=RenamedOptions)
+@app.command("legion-detection", cls=RenamedOptions, short_help="LEGION, stage 2: its detection head.")
 def legion_detection(
     data: Annotated[Path, typer.Option(help="The corpus that --corpus names.")],
     base: Annotated[str, typer.Option(help="LEGION checkpoint whose detection head is trained.")],
@@ -240,7 +240,7 @@ def legion_detection(
         str, typer.Option(help="progan_train (the paper), or another corpus of labelled images, such as genimage.")
     ] = "progan_train",
     out: Annotated[Path, OUT] = Path("runs/legion-detection"),
-    recipe: Annotated[str, typer.Option(help="Packaged recipe or YAML file.")] = "legion-detection",
+    recipe: Annotated[str, typer.Option(help="legion-detection (the paper), or YAML file.")] = "legion-detection",
     cache: Annotated[
         Path | None, typer.Option(help="Folder of class tokens, which runs may share.", show_default="in --out")
     ] = None,
