@@ -18,7 +18,6 @@ Weights: language models derived from Llama 2 (Vicuna, LLaVA-1.5) stand under Me
 under MIT, DINOv2 under Apache-2.0. The model card of the authors' checkpoint names Apache-2.0.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,75 +27,15 @@ from transformers.cache_utils import Cache
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
-from transformers.utils import ModelOutput
 
 from .attention_fusion import AttentionBiasedFusion, dino_features, dino_tower
-from .classification_probability import ClassificationProbabilityMapper, classification_loss
+from .classification_probability import ClassificationProbabilityMapper
 from .configuration_fakereasoning import FakeReasoningConfig
 from .generation_steps import generate_with_steps
-from .image_language_model import (
-    ImageLanguageModel,
-    ImageLanguageModelOutput,
-    ImageLanguagePreTrainedModel,
-    mean_token_loss,
-)
+from .image_language_model import ImageLanguageModel
+from .loss_fakereasoning import JointLossModel
 from .loss_forgery_alignment import ForgeryAlignedContrast
-
-
-@dataclass
-class FakeReasoningOutput(ModelOutput):
-    """Logits, the parts of the loss, and the verdict.
-
-    Args:
-        loss (`torch.FloatTensor` of shape `()`, with `labels`): Eq. 11, of the terms that have a target.
-        logits (`torch.FloatTensor` of shape `(B, L, vocab_size)`): Before the softmax.
-        past_key_values (`Cache`): With `use_cache`.
-        hidden_states (`tuple(torch.FloatTensor)`): With `output_hidden_states`: of the language model.
-        attentions (`tuple(torch.FloatTensor)`): With `output_attentions`: of the language model.
-        image_hidden_states (`torch.FloatTensor` of shape `(images, N, hidden_size)`): F_v.
-        loss_lm (`torch.FloatTensor` of shape `()`): Eq. 10, mean over the tokens that are taught.
-        loss_cpm (`torch.FloatTensor` of shape `()`): Eq. 9, mean over the answers whose conclusion was found.
-        loss_facl (`torch.FloatTensor` of shape `()`): Eq. 5.
-        loss_image_to_text, loss_text_to_image, loss_image_to_image, loss_text_to_text
-            (`torch.FloatTensor` of shape `()`): Eq. 1 to 4.
-        fake_probability (`torch.FloatTensor` of shape `(B,)`, with `labels`):
-            Eq. 8, 0 to 1; NaN where no conclusion was found.
-        classification_index (`torch.LongTensor` of shape `(B,)`, with `labels`):
-            k of Eq. 7: the position whose logits tell real from fake; -1 where none was found.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    image_hidden_states: torch.FloatTensor | None = None
-    loss_lm: torch.FloatTensor | None = None
-    loss_cpm: torch.FloatTensor | None = None
-    loss_facl: torch.FloatTensor | None = None
-    loss_image_to_text: torch.FloatTensor | None = None
-    loss_text_to_image: torch.FloatTensor | None = None
-    loss_image_to_image: torch.FloatTensor | None = None
-    loss_text_to_text: torch.FloatTensor | None = None
-    fake_probability: torch.FloatTensor | None = None
-    classification_index: torch.LongTensor | None = None
-
-
-@dataclass
-class FakeReasoningGeneration(ModelOutput):
-    """Generated answers with their verdicts.
-
-    Args:
-        sequences (`torch.LongTensor` of shape `(B, L + T)`): Prompts and answers.
-        generated_ids (`torch.LongTensor` of shape `(B, T)`): Answers alone.
-        fake_probability (`torch.FloatTensor` of shape `(B,)`): Eq. 8; NaN where an answer has no conclusion.
-        classification_index (`torch.LongTensor` of shape `(B,)`): Place of the verdict in `generated_ids`, or -1.
-    """
-
-    sequences: torch.LongTensor | None = None
-    generated_ids: torch.LongTensor | None = None
-    fake_probability: torch.FloatTensor | None = None
-    classification_index: torch.LongTensor | None = None
+from .outputs_fakereasoning import FakeReasoningGeneration, FakeReasoningOutput
 
 
 class FakeReasoningModel(ImageLanguageModel):
@@ -138,7 +77,7 @@ class FakeReasoningModel(ImageLanguageModel):
         return self.fusion(features, self.dino_projector(dino), attention)
 
 
-class FakeReasoningForConditionalGeneration(ImageLanguagePreTrainedModel, GenerationMixin):
+class FakeReasoningForConditionalGeneration(JointLossModel, GenerationMixin):
     """FakeReasoning with its language modelling head and the losses of Eq. 11.
 
     ```
@@ -299,52 +238,6 @@ class FakeReasoningForConditionalGeneration(ImageLanguagePreTrainedModel, Genera
         )
         use_dict = self.config.return_dict if return_dict is None else return_dict
         return result if use_dict else result.to_tuple()
-
-    def _language_and_verdict(
-        self, logits: torch.Tensor, labels: torch.Tensor, forgery_labels: torch.Tensor | None
-    ) -> dict[str, torch.Tensor]:
-        """Eq. 10, and Eq. 6 to 9."""
-        parts = {"loss_lm": mean_token_loss(logits, labels)}
-        verdict = self.probability_mapper(logits, labels)
-        parts |= {"fake_probability": verdict.fake_probability, "classification_index": verdict.index}
-        if forgery_labels is not None:
-            parts["loss_cpm"] = classification_loss(verdict.fake_logit, verdict.index, forgery_labels)
-        return parts
-
-    def _contrast(
-        self,
-        input_ids: torch.Tensor,
-        outputs: ImageLanguageModelOutput,
-        forgery_labels: torch.Tensor,
-        text_mask: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
-        """Eq. 1 to 5; nothing where contrastive learning is switched off or a row has several images."""
-        images = outputs.image_hidden_states
-        if self.config.contrastive_loss_weight == 0 or images is None or len(images) != len(text_mask):
-            return {}
-        tokens = outputs.last_hidden_state
-        if self.config.contrastive_text_source == "embeddings":
-            tokens = self.get_input_embeddings()(input_ids.masked_fill(~text_mask, 0))
-        weight = text_mask.to(tokens.dtype).unsqueeze(-1)
-        text = (tokens * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
-        losses = self.forgery_contrast(images.mean(dim=1), text, forgery_labels, text_mask.any(dim=1))
-        return {
-            "loss_facl": losses.loss,
-            "loss_image_to_text": losses.image_to_text,
-            "loss_text_to_image": losses.text_to_image,
-            "loss_image_to_image": losses.image_to_image,
-            "loss_text_to_text": losses.text_to_text,
-        }
-
-    def _joint_loss(self, parts: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Eq. 11."""
-        config = self.config
-        weights = {
-            "loss_lm": config.language_loss_weight,
-            "loss_cpm": config.classification_loss_weight,
-            "loss_facl": config.contrastive_loss_weight,
-        }
-        return sum(weight * parts[name] for name, weight in weights.items() if name in parts)
 
     @torch.no_grad()
     def generate_verdict(self, input_ids: torch.Tensor, **kwargs: Any) -> FakeReasoningGeneration:

@@ -20,7 +20,6 @@ SAM under Apache-2.0. GLaMM is published under Apache-2.0; LEGION's repository h
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,65 +28,13 @@ from torch import nn
 from transformers import GenerationMixin, SamModel
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import ModelOutput
 
 from .configuration_legion import LegionConfig
 from .generation_steps import generate_with_steps
 from .image_language_model import ImageLanguageModel, ImageLanguagePreTrainedModel, mean_token_loss
 from .loss_phrase_masks import phrase_mask_losses
-
-
-@dataclass
-class LegionOutput(ModelOutput):
-    """Logits, masks, verdict and the parts of the loss.
-
-    Args:
-        loss (`torch.FloatTensor` of shape `()`): Eq. 4, of the terms that have a target.
-        logits (`torch.FloatTensor` of shape `(B, L, vocab_size)`): Before the softmax.
-        past_key_values (`Cache`): With `use_cache`.
-        hidden_states (`tuple(torch.FloatTensor)`): With `output_hidden_states`: of the language model.
-        attentions (`tuple(torch.FloatTensor)`): With `output_attentions`: of the language model.
-        image_hidden_states (`torch.FloatTensor` of shape `(B, N, hidden_size)`): Projected image features.
-        mask_logits (`tuple(torch.FloatTensor)`, with `grounding_pixel_values`):
-            One tensor (n_i, H_i, W_i) an image, one mask per `[SEG]`, before the sigmoid.
-        detection_logits (`torch.FloatTensor` of shape `(B, 2)`): Before the softmax over (real, fake) (Eq. 1).
-        loss_lm (`torch.FloatTensor` of shape `()`): Cross-entropy of the tokens that are taught.
-        loss_mask_bce, loss_mask_dice (`torch.FloatTensor` of shape `()`): Mean over the masks, unweighted.
-        loss_detection (`torch.FloatTensor` of shape `()`): Cross-entropy of the verdict (stage 2).
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    image_hidden_states: torch.FloatTensor | None = None
-    mask_logits: tuple[torch.FloatTensor, ...] | None = None
-    detection_logits: torch.FloatTensor | None = None
-    loss_lm: torch.FloatTensor | None = None
-    loss_mask_bce: torch.FloatTensor | None = None
-    loss_mask_dice: torch.FloatTensor | None = None
-    loss_detection: torch.FloatTensor | None = None
-
-
-@dataclass
-class LegionGeneration(ModelOutput):
-    """Generated explanations with their masks and verdicts.
-
-    Args:
-        sequences (`torch.LongTensor` of shape `(B, L + T)`): Prompts and explanations.
-        generated_ids (`torch.LongTensor` of shape `(B, T)`): Explanations alone.
-        mask_logits (`tuple(torch.FloatTensor)`):
-            One tensor (n_i, H_i, W_i) an image: a mask per generated `[SEG]`, at the image's size; n_i may be 0.
-        detection_logits (`torch.FloatTensor` of shape `(B, 2)`): Before the softmax over (real, fake).
-        fake_probability (`torch.FloatTensor` of shape `(B,)`): Its second entry, 0 to 1.
-    """
-
-    sequences: torch.LongTensor | None = None
-    generated_ids: torch.LongTensor | None = None
-    mask_logits: tuple[torch.FloatTensor, ...] | None = None
-    detection_logits: torch.FloatTensor | None = None
-    fake_probability: torch.FloatTensor | None = None
+from .outputs_legion import LegionGeneration, LegionOutput
+from .phrase_masks import PhraseMasksMixin
 
 
 class TwoLayers(nn.Module):
@@ -116,7 +63,7 @@ class LegionModel(ImageLanguageModel):
         self.train()  # freezes the image encoder
 
 
-class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin):
+class LegionForGroundedExplanation(PhraseMasksMixin, ImageLanguagePreTrainedModel, GenerationMixin):
     """LEGION with language modelling head, masks and detection head.
 
     ```
@@ -249,63 +196,6 @@ class LegionForGroundedExplanation(ImageLanguagePreTrainedModel, GenerationMixin
         """Last hidden states (n_i, C) of the tokens before each image's `[SEG]` tokens, which predict them."""
         places = input_ids[:, 1:] == self.config.seg_token_id
         return [states[:-1][mask] for states, mask in zip(hidden_states, places, strict=True)]
-
-    def decode_masks(
-        self,
-        seg_states: Sequence[torch.Tensor],
-        grounding_pixel_values: torch.Tensor,
-        grounding_sizes: torch.Tensor | None,
-        sizes: Sequence[tuple[int, int]] | torch.Tensor,
-    ) -> tuple[torch.Tensor, ...]:
-        """Eq. 3: masks of phrases, at the images' sizes.
-
-        Args:
-            seg_states: One tensor (n_i, C) an image; SAM does not see an image without any.
-            grounding_pixel_values: (B, 3, S, S).
-            grounding_sizes: (B, 2) height and width of the image within them; None: all of it.
-            sizes: (B, 2) height and width of the masks.
-
-        Returns:
-            One tensor (n_i, H_i, W_i) of logits an image, float32.
-        """
-        wanted = [index for index, states in enumerate(seg_states) if len(states)]
-        embeddings: dict[int, torch.Tensor] = {}
-        if wanted:
-            with torch.no_grad():
-                pixels = grounding_pixel_values[wanted].to(self.grounding.dtype)
-                encoded = self.grounding.vision_encoder(pixels).last_hidden_state
-            embeddings = dict(zip(wanted, encoded, strict=True))
-        found = []
-        for index, states in enumerate(seg_states):
-            height, width = (int(side) for side in sizes[index])
-            if index not in embeddings:
-                found.append(states.new_zeros((0, height, width), dtype=torch.float32))
-                continue
-            low = self.low_resolution_masks(states, embeddings[index])
-            within = None if grounding_sizes is None else [int(side) for side in grounding_sizes[index]]
-            found.append(self.resize_masks(low, within, (height, width)))
-        return tuple(found)
-
-    def low_resolution_masks(self, seg_states: torch.Tensor, image_embedding: torch.Tensor) -> torch.Tensor:
-        """Mask logits (n, S / 4, S / 4) of states (n, C) in one image with SAM's embedding (256, S / 16, S / 16)."""
-        sam, prompts = self.grounding, self.prompt_projector(seg_states)
-        dense = sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        masks, _ = sam.mask_decoder(
-            image_embeddings=image_embedding[None],
-            image_positional_embeddings=sam.get_image_wide_positional_embeddings(),
-            sparse_prompt_embeddings=prompts[None, :, None],
-            dense_prompt_embeddings=dense.expand_as(image_embedding[None]),
-            multimask_output=False,
-        )
-        return masks[0, :, 0]
-
-    def resize_masks(self, masks: torch.Tensor, within: Sequence[int] | None, size: tuple[int, int]) -> torch.Tensor:
-        """Mask logits (n, h, w) at SAM's size, without its padding, at the image's size: (n, H, W) float32."""
-        side = self.config.grounding_config.vision_config.image_size
-        resized = F.interpolate(masks[:, None].float(), (side, side), mode="bilinear", align_corners=False)
-        if within is not None:
-            resized = resized[..., : within[0], : within[1]]
-        return F.interpolate(resized, size, mode="bilinear", align_corners=False)[:, 0]
 
     def _ground(
         self,
