@@ -214,6 +214,20 @@ def test_expected_errors_are_one_line(error, run, monkeypatch):
     assert run("env") == (2, "", "error: a b\n")
 
 
+def test_errors_of_the_system_name_place_and_reason(run, tmp_path):
+    (tmp_path / "photo.jpg").write_text("no folder")
+    place = tmp_path / "photo.jpg" / "report"
+    assert run("detect", tmp_path / "photo.jpg", "--out", place) == (2, "", f"error: {place}: Not a directory\n")
+
+
+def test_a_value_that_is_none_of_a_list_is_one_plain_sentence(run):
+    status, _, err = run("detect", "photo.jpg", "--format", "xml")
+    assert status == 2
+    assert "xml" in err
+    assert "jsonl" in err
+    assert "Value error" not in err
+
+
 def test_json_stands_alone_on_standard_output(capsys):
     with json_output(True) as answer:
         typer.echo("for people")

@@ -81,6 +81,8 @@ app.command("env", short_help=VERBS["env"])(env.env)
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 # What shells say of a program that Ctrl-C ended.
 INTERRUPTED = 130
+# What some versions of typer put before the reason why a value is refused.
+CHECKED = "Value error, "
 
 
 def _print_version(wanted: bool) -> None:
@@ -112,7 +114,7 @@ def main() -> None:
     except typer.Abort:
         sys.exit(INTERRUPTED)
     except (ValueError, OSError, ImportError) as error:
-        typer.echo(f"error: {_one_line(error)}", err=True)
+        typer.echo(f"error: {_one_line(_said(error))}", err=True)
         sys.exit(2)
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -120,12 +122,19 @@ def main() -> None:
 def _usage(error: Any) -> str:
     """One line on wrong arguments; the whole help where a group was called without any."""
     context = error.ctx
-    message = error.format_message()
+    message = error.format_message().replace(CHECKED, "")
     if context is None:
         return f"error: {_one_line(message)}"
     if message == context.get_help():
         return message
     return f"error: {_one_line(message).removesuffix('.')}; see {context.command_path} --help"
+
+
+def _said(error: Exception) -> str:
+    """The text of an error; of one of the system its place and reason, without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _one_line(message: object) -> str:
