@@ -273,6 +273,6 @@ def test_the_file_of_explanations_can_be_evaluated(folder, run):
     (folder / "photos/broken.png").write_bytes(b"no picture")
     assert run("photos", "--out", "out", "--max-new-tokens", 30) == 1
     (answers,) = read_grounded_answers(folder / "out/explanations.jsonl").answers.values()
-    assert set(answers) == {f"{place}{color}.png" for place in ("photos/", "") for color in COLORS}
-    assert [mask.shape for mask in answers["red.png"].parts((40, 48))] == [(40, 48)] * 2
-    assert answers["red.png"].whole((40, 48)).any()
+    assert set(answers) == {f"photos/{color}.png" for color in COLORS}
+    assert [mask.shape for mask in answers["photos/red.png"].parts((40, 48))] == [(40, 48)] * 2
+    assert answers["photos/red.png"].whole((40, 48)).any()
