@@ -36,6 +36,28 @@ def find_images(paths: Sequence[str], recursive: bool = True, leave_out: Path | 
     return list(found.values())
 
 
+def find_images_to_examine(paths: Sequence[str], recursive: bool, out: Path | None) -> list[str]:
+    """List the image files that paths stand for, but for those in the folder of the results.
+
+    Args:
+        paths: as in `find_images`.
+        recursive: likewise.
+        out: folder of the results; None: there is none.
+
+    Raises:
+        ValueError: there is no image, or there are images in that folder alone.
+    """
+    images = find_images(paths, recursive, leave_out=out)
+    if images:
+        return images
+    named = ", ".join(paths)
+    if find_images(paths, recursive):
+        raise ValueError(
+            f"all images of {named} are in {out}, the folder of --out, and left out: choose another --out"
+        )
+    raise ValueError(f"no image found in {named}: expected image files, folders or patterns")
+
+
 def _expand(path: str, recursive: bool) -> Iterator[str]:
     if os.path.isdir(path):
         yield from _walk(path, recursive)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from forgescope.discovery import find_images
+from forgescope.discovery import find_images, find_images_to_examine
 
 
 @pytest.fixture
@@ -50,6 +50,14 @@ def test_each_file_comes_once_in_the_order_it_was_named(tree):
 def test_earlier_results_are_left_out(tree):
     assert find_images(["photos"], leave_out=tree / "sub") == ["photos/a.png", "photos/b.JPG", "photos/odd[1].jpg"]
     assert len(find_images(["photos"], leave_out=tree / "su")) == 5
+
+
+def test_images_that_are_all_in_the_folder_of_the_results_are_not_called_missing(tree):
+    assert find_images_to_examine(["photos/sub"], True, tree / "sub/deep") == ["photos/sub/c.webp"]
+    with pytest.raises(ValueError, match="all images of photos/sub are in .*sub, the folder of --out, and left out"):
+        find_images_to_examine(["photos/sub"], True, tree / "sub")
+    with pytest.raises(ValueError, match="no image found in photos/z., photos/none"):
+        find_images_to_examine(["photos/z*", "photos/none*"], False, None)
 
 
 def test_names_of_any_bytes_survive(tree):

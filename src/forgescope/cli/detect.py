@@ -85,13 +85,11 @@ def detect(
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     from forgescope.analyze import Analyzer
-    from forgescope.discovery import find_images
+    from forgescope.discovery import find_images_to_examine
     from forgescope.ensemble import Ensemble
     from forgescope.results import ResultsFolder
 
-    images = find_images(paths, recursive, leave_out=out)
-    if not images:
-        raise ValueError(f"no image found in {', '.join(paths)}: expected image files, folders or patterns")
+    images = find_images_to_examine(paths, recursive, out)
     disable_progress_bar()
     set_verbosity_error()
     optional: dict[str, Any] = {"tile": tile, "overlap": overlap, "max_pixels": max_pixels}
@@ -133,7 +131,7 @@ def _settings(analyzer: "Analyzer | Ensemble") -> dict[str, Any]:
 
     if isinstance(analyzer, Ensemble):
         checkpoints = [_settings(one) for one in analyzer.analyzers]
-        rule = "more than half of the checkpoints decide, each by its own thresholds"
+        rule = "More than half of the checkpoints decide, each by its own thresholds."
         return {"model": analyzer.name, "precision": analyzer.precision, "rule": rule, "checkpoints": checkpoints}
     localizer = analyzer.localizer
     editors = {"editors": list(localizer.editors)} if localizer.editors else {}

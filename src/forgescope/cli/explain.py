@@ -73,11 +73,9 @@ def explain(
 
     Example: forgescope explain photo.jpg --model ./legion --out explained
     """
-    from forgescope.discovery import find_images
+    from forgescope.discovery import find_images_to_examine
 
-    images = find_images(paths, recursive, leave_out=out)
-    if not images:
-        raise ValueError(f"no image found in {', '.join(paths)}: expected image files, folders or patterns")
+    images = find_images_to_examine(paths, recursive, out)
     text = output_format is OutputFormat.TEXT and not as_json
     if stream and (len(images) > 1 or not text):
         raise ValueError("--stream shows one image as text: name one image, or leave it out")
