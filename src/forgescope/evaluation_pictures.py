@@ -77,7 +77,7 @@ class WatchedImages:
         }
         if truth is not None:
             facts |= agreement(report.mask, truth)
-        self.book.keep(report.to_dict() | {"path": record.name}, _drawn(report, truth), facts)
+        self.book.keep(report.to_dict() | {"path": record.name}, _drawn(photo, report, truth), facts)
 
     def section(self, result: EvaluationResult) -> str:
         """Write the images as markup for `evaluation_page`.
@@ -139,14 +139,15 @@ def compared(photo: Image.Image, mask: Mask, truth: Mask) -> Image.Image:
     return picture
 
 
-def _drawn(report: ForgeryReport, truth: Mask | None) -> dict[str, Image.Image]:
+def _drawn(photo: Image.Image, report: ForgeryReport, truth: Mask | None) -> dict[str, Image.Image]:
     """Photograph, and what lies over it."""
-    assert report.image is not None
-    drawn = {"photo": report.image, "overlay": report.overlay()}
+    drawn = {"photo": photo}
+    if report.marks_pixels:
+        drawn |= {"overlay": report.overlay(), "mask": report.mask_image()}
     if report.probability_map is not None:
-        drawn |= {"probability_map": probability_picture(report.probability_map), "mask": report.mask_image()}
+        drawn["probability_map"] = probability_picture(report.probability_map)
     if (ai_mask := report.ai_mask_image()) is not None:
         drawn["ai_mask"] = ai_mask
     if truth is not None:
-        drawn |= {"truth": Image.fromarray(truth * 255), "compared": compared(report.image, report.mask, truth)}
+        drawn |= {"truth": Image.fromarray(truth * 255), "compared": compared(photo, report.mask, truth)}
     return drawn

@@ -56,7 +56,7 @@ def load_verdicts(checkpoint: str, **settings: Any) -> Analyzer:
     Raises:
         ValueError: as `Analyzer`.
     """
-    silent = {"explanations": False} if model_type_of(checkpoint) == OUTLINING else {}
+    silent: dict[str, Any] = {"explanations": False} if model_type_of(checkpoint) == OUTLINING else {}
     return Analyzer(checkpoint, **silent, **settings)
 
 
