@@ -55,7 +55,7 @@ def resolve_checkpoint(name_or_path: str | os.PathLike | None = None, model_type
         ValueError: no such checkpoint, or one of another model type.
     """
     register_auto_classes()
-    name = str(name_or_path or EMBEDDED_CHECKPOINTS[0])
+    name = str(EMBEDDED_CHECKPOINTS[0] if name_or_path is None else name_or_path)
     checkpoint = _place(name)
     model_type = _model_type(checkpoint)
     if model_type not in (model_types or MODELS):
@@ -231,7 +231,9 @@ def _load_whole(checkpoint: str, task_model: type[PreTrainedModel], **kwargs: An
 
 
 def _place(name: str) -> str:
-    """Folder of an embedded checkpoint; else the folder or Hub id that was given."""
+    """Folder of an embedded checkpoint; else the folder or Hub id that was given; ValueError for an empty name."""
+    if not name:
+        raise ValueError(f"the name of the checkpoint is empty: expected {CHECKPOINT_FORMS}")
     embedded = name in EMBEDDED_CHECKPOINTS
     return str(files("forgescope.checkpoints") / name) if embedded else os.path.expanduser(name)
 

@@ -56,6 +56,11 @@ def test_absent_folder(name):
     assert str(caught.value) == f"unknown checkpoint '{name}': no such folder; {FORMS}"
 
 
+def test_an_empty_name_is_not_the_embedded_checkpoint():
+    with pytest.raises(ValueError, match="the name of the checkpoint is empty: expected iclnet-mini, a folder, or"):
+        resolve_checkpoint("")
+
+
 def test_impossible_hub_id():
     with pytest.raises(ValueError, match="not a possible name of a repository"):
         resolve_checkpoint("org/what is this?")
