@@ -62,14 +62,14 @@ class Trial:
         strength: of the change.
         score: see `ForgeryReport`, as the next two.
         verdict: likewise.
-        forged_fraction: likewise.
+        forged_fraction: likewise; None: the model marks no pixels.
     """
 
     kind: str | None
     strength: int
     score: float
     verdict: Verdict
-    forged_fraction: float
+    forged_fraction: float | None
 
     @property
     def name(self) -> str:
@@ -163,7 +163,8 @@ def changed(photo: Image.Image, kind: str, strength: int) -> Image.Image:
 
 def trial_of(report: ForgeryReport, kind: str | None = None, strength: int = 0) -> Trial:
     """Keep the numbers of a report."""
-    return Trial(kind, strength, report.score, report.verdict, report.forged_fraction)
+    marked = report.forged_fraction if report.marks_pixels else None
+    return Trial(kind, strength, report.score, report.verdict, marked)
 
 
 def all_changes() -> list[tuple[Change, int]]:

@@ -55,8 +55,7 @@ background:var(--body-text-color)}
 
 def verdict_html(report: ForgeryReport) -> str:
     """Verdict, score on a scale with the thresholds, shares of pixels, and what the verdict rests on."""
-    marks_pixels = report.probability_map is not None or bool(report.regions)
-    facts = [f"{report.forged_fraction:.1%} of the pixels marked"] if marks_pixels else []
+    facts = [f"{report.forged_fraction:.1%} of the pixels marked"] if report.marks_pixels else []
     if report.ai_fraction is not None:
         facts.append(f"{report.ai_fraction:.1%} AI-made")
     if report.attribution:
@@ -104,7 +103,7 @@ def trials_html(trials: Sequence[Trial], shown: Trial | None = None) -> str:
             one.name + (" (shown)" if one == shown else ""),
             f"{one.score:.3f}",
             "" if one is before else f"{one.score - before.score:+.3f}",
-            f"{one.forged_fraction:.1%}",
+            "" if one.forged_fraction is None else f"{one.forged_fraction:.1%}",
             badge(one.verdict),
         )
         for one in trials

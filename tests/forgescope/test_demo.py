@@ -199,6 +199,8 @@ def test_the_table_counts_what_stayed():
         trials = with_trial(trials, one)
     assert "The verdict stayed forged in 2 of 3 changes; scores from 0.300 to 0.950." in trials_html(trials)
     assert [row[0] for row in rows_of(trials_html(trials))[1:]] == ["unchanged", "jpeg:40", "jpeg:60", "blur:5"]
+    unmarked = trials_html([Trial(None, 0, 0.9, "forged", None), Trial("jpeg", 60, 0.3, "authentic", None)])
+    assert {row[3] for row in rows_of(unmarked)[1:]} == {""}
     again = with_trial(trials, Trial("jpeg", 60, 0.5, "inconclusive", 0.0))
     assert [one.score for one in again] == [0.9, 0.8, 0.5, 0.95]
 
