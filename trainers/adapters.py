@@ -18,6 +18,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 from .trainer_loss_parts import LossPartsTrainer
 
@@ -147,10 +148,18 @@ class AdapterTrainer(LossPartsTrainer):
         *args: As `Trainer`.
         save: `adapters` or `merged`: what `save_model` writes at the end.
         **kwargs: As `Trainer`.
+
+    Raises:
+        ValueError: If a model is to be merged whose weights lie in shards (FSDP, ZeRO-3): no process has all of them.
     """
 
     def __init__(self, model: PeftModel, *args: Any, save: Literal["adapters", "merged"] = "adapters", **kwargs: Any):
         super().__init__(model, *args, **kwargs)
+        if save == "merged" and (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
+            raise ValueError(
+                "weights in shards cannot be merged: train with DDP, or set tuning.save=adapters and merge them "
+                "afterwards, load_adapters(...).save_pretrained(...)"
+            )
         self.save = save
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:

@@ -6,12 +6,14 @@ import re
 import pytest
 import torch
 from legion_runs import TINY_LEGION, load_synthscars, save_base, tiny_recipe
-from transformers import AutoModel, AutoModelForImageTextToText, PreTrainedModel
+from tiny_models import tiny_model
+from transformers import AutoModel, AutoModelForImageTextToText, PreTrainedModel, TrainingArguments
 
 from forgescope.auto import register_auto_classes
 from forgescope.modeling.configuration_legion import LegionConfig
 from forgescope.modeling.modeling_legion import LegionForGroundedExplanation
 from forgescope.processing.processing_legion import LegionProcessor
+from forgescope.trainers.adapters import AdapterTrainer
 from forgescope.trainers.adapters_legion import (
     LANGUAGE_MODEL_QUERIES_AND_VALUES,
     LegionTuningConfig,
@@ -154,6 +156,23 @@ def test_a_base_in_16_bits_stays_so_and_what_is_trained_is_in_32(legion_folder, 
     assert trainer.evaluate()["eval_loss"] < 20
     trainer.save_model()
     assert LegionForGroundedExplanation.from_pretrained(tmp_path / "out").dtype == torch.bfloat16
+
+
+class ShardedTrainer(AdapterTrainer):
+    """As where FSDP is on, which needs a GPU."""
+
+    def create_accelerator_and_postprocess(self):
+        super().create_accelerator_and_postprocess()
+        self.is_fsdp_enabled = True
+
+
+def test_weights_in_shards_are_not_merged(tmp_path):
+    # the process that merges would wait for the shards of the others for ever
+    model = add_adapters(tiny_model("legion"), LegionTuningConfig())
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    with pytest.raises(ValueError, match=r"weights in shards cannot be merged: .* set tuning.save=adapters and merge"):
+        ShardedTrainer(model, arguments, save="merged")
+    assert ShardedTrainer(model, arguments, save="adapters").save == "adapters"
 
 
 def test_bases_that_do_not_fit_are_refused(legion_folder, legion_tokenizer, tmp_path):
