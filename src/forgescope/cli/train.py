@@ -1,5 +1,7 @@
 """`forgescope train`: train a model on images and masks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +12,8 @@ from forgescope.cli.renamed import RenamedOptions
 
 app = typer.Typer(help="Train a model from a recipe.", no_args_is_help=True)
 
+# Ends of what the Trainer reports beside the metrics of an evaluation.
+SPEEDS = ("_runtime", "_per_second")
 OUT = typer.Option(help="Folder for checkpoints and the final model.")
 RESUME = typer.Option("--resume", help="Go on from the last checkpoint in the folder of --out.")
 
@@ -42,7 +46,7 @@ def iclnet(
     from forgescope.hub import resolve_checkpoint
     from forgescope.trainers.train_iclnet import iclnet_recipe, train
 
-    with json_output(as_json) as answer:
+    with json_output(as_json) as answer, _intact_weights(base):
         if base is not None:
             base = resolve_checkpoint(base, model_types=("iclnet", "segformer"))
         metrics = train(str(data), iclnet_recipe(recipe, override or ()), str(out), base=base, resume=resume)
@@ -78,7 +82,7 @@ def gamma(
     from forgescope.trainers.train_gamma import gamma_recipe, train
     from forgescope.trainers.training_run import load_splits
 
-    with json_output(as_json) as answer:
+    with json_output(as_json) as answer, _intact_weights(base):
         run = gamma_recipe(recipe, override or (), ablation)
         if base is not None:
             base = resolve_checkpoint(base, model_types=("gamma", "segformer"))
@@ -136,7 +140,7 @@ def diffseg(
     from forgescope.trainers.train_diffseg import diffseg_recipe, model_config, names_timm_model, train
     from forgescope.trainers.training_run import load_splits
 
-    with json_output(as_json) as answer:
+    with json_output(as_json) as answer, _intact_weights(base):
         run = diffseg_recipe(recipe, override or (), ablation, architecture, task)
         if base is not None and not names_timm_model(base, run.model.get("architecture", "segformer")):
             base = resolve_checkpoint(base, model_types=("diffseg", "segformer"))
@@ -183,7 +187,7 @@ def fakereasoning(
     from forgescope.trainers.answer_folder import load_answer_folder
     from forgescope.trainers.train_fakereasoning import fakereasoning_recipe, train
 
-    with json_output(as_json) as answer:
+    with json_output(as_json) as answer, _intact_weights(base):
         run = fakereasoning_recipe(recipe, override or (), ablation)
         if base is not None:
             base = resolve_checkpoint(base, model_types=("fakereasoning", "llava"))
@@ -222,7 +226,7 @@ def legion(
     from forgescope.hub import resolve_checkpoint
     from forgescope.trainers.train_legion import legion_recipe, train
 
-    with json_output(as_json) as answer:
+    with json_output(as_json) as answer, _intact_weights(base):
         run = legion_recipe(recipe, override or ())
         if base is not None:
             base = resolve_checkpoint(base, model_types=("legion",))
@@ -260,7 +264,7 @@ def legion_detection(
     from forgescope.hub import resolve_checkpoint
     from forgescope.trainers.train_legion_detection import detection_recipe, train
 
-    with json_output(as_json) as answer:
+    with json_output(as_json) as answer, _intact_weights(base):
         run = detection_recipe(recipe, override or ())
         base = resolve_checkpoint(base, model_types=("legion",))
         name, config = ("cnnspot", corpus) if corpus == "progan_train" else (corpus, None)
@@ -268,9 +272,24 @@ def legion_detection(
         answer |= _report(out, train(splits, run, str(out), base, resume=resume, cache=cache), "verdicts at 0.5")
 
 
+@contextmanager
+def _intact_weights(base: str | None) -> Iterator[None]:
+    """Say in one sentence that the weights of --base are damaged."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(f"the weights of --base {base} are damaged ({error}): get them again") from error
+
+
 def _report(out: Path, metrics: dict[str, float], rule: str) -> dict[str, Any]:
     """Print where a run is and how its model does on the validation images; the same for programs."""
-    values = {name[5:]: value for name, value in sorted(metrics.items()) if name.startswith("eval_")}
+    values = {
+        name[5:]: value
+        for name, value in sorted(metrics.items())
+        if name.startswith("eval_") and not name.endswith(SPEEDS)
+    }
     summary = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
     typer.echo(f"saved {out}\nvalidation ({rule}): {summary}")
     return {"out": out, "validation": values, "rule": rule}
