@@ -74,7 +74,7 @@ class LegionConfig(PreTrainedConfig):
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of new layers' random weights.
         mask_threshold (`float`, *optional*, defaults to 0.5):
-            Probability from which a pixel belongs to a phrase; the published code's 0 in logits.
+            Probability above which a pixel belongs to a phrase; the published code's 0 in logits.
         forged_threshold, authentic_threshold (`float`, *optional*, defaults to 0.5):
             Fake probability from which an image is called fake and below which it is called real.
         false_alarm_rate (`float`, *optional*):
