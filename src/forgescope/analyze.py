@@ -4,8 +4,6 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -278,7 +276,7 @@ def analyze(
     model: str | os.PathLike | PreTrainedModel | Sequence[str | os.PathLike] | None = None,
     **settings: Any,
 ) -> ForgeryReport:
-    """Examine one photograph; the checkpoint is kept for the next call.
+    """Examine one photograph; checkpoints are kept for the next call.
 
     Args:
         image: path or PIL image of any mode.
@@ -295,22 +293,6 @@ def analyze(
     """
     if isinstance(model, PreTrainedModel):
         return Analyzer(model, **settings).analyze(image)
-    if isinstance(model, Sequence) and not isinstance(model, str):
-        from .ensemble import Ensemble
+    from .kept_checkpoints import kept_checkpoints
 
-        return Ensemble(model, **settings).analyze(image)
-    name = None if model is None else os.fspath(model)
-    return _kept_analyzer(name, _changed_at(name), **settings).analyze(image)
-
-
-@lru_cache(maxsize=1)
-def _kept_analyzer(model: str | None, changed_at: int, **settings: Any) -> Analyzer:
-    return Analyzer(model, **settings)
-
-
-def _changed_at(model: str | None) -> int:
-    """Time of the last change of a checkpoint folder's files, so that a retrained one is loaded again."""
-    folder = Path(model).expanduser() if model else None
-    if folder is None or not folder.is_dir():
-        return 0
-    return max((file.stat().st_mtime_ns for file in folder.iterdir()), default=0)
+    return kept_checkpoints(model, **settings).analyze(image)

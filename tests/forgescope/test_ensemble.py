@@ -133,6 +133,24 @@ def test_analyze_takes_a_list(folders, photos):
     assert found.overlay().size == (90, 70)
 
 
+def test_analyze_loads_a_list_once(folders, photos, monkeypatch):
+    loaded = []
+    load = Analyzer.__init__
+
+    def counted(self, model=None, *args, **kwargs):
+        loaded.append(str(model))
+        load(self, model, *args, **kwargs)
+
+    monkeypatch.setattr(Analyzer, "__init__", counted)
+    # other settings than in the tests above, so that nothing is kept from them
+    first, again = (forgescope.analyze(photos[0], model=folders, overlap=8) for _ in range(2))
+    assert (first.score, loaded) == (again.score, folders)
+    # what was asked last is what is kept
+    forgescope.analyze(photos[0], model=folders[0], overlap=8)
+    forgescope.analyze(photos[0], model=folders, overlap=8)
+    assert loaded == [*folders, folders[0], *folders]
+
+
 def test_an_unreadable_photograph_is_one_failure(folders, photos, tmp_path):
     (tmp_path / "1.png").write_bytes(b"no picture")
     results = list(Ensemble(folders, overlap=16).results(photos))
