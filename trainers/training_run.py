@@ -12,6 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from peft import PeftModel
 from transformers import PretrainedConfig, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import is_torch_bf16_gpu_available
 
 from forgescope.datasets_scripts.features import load_forgery_folder
 
@@ -39,11 +40,17 @@ def training_arguments(recipe: Recipe, output_dir: str, label_names: list[str], 
         **training: Fields of `TrainingArguments` that win over the recipe.
 
     Raises:
-        ValueError: For workers that persist, which would draw the first epoch's crops again and again.
+        ValueError: For workers that persist, which would draw the first epoch's crops again and again; for bfloat16
+            without a GPU that has it.
     """
     settings = {"dataloader_pin_memory": torch.accelerator.is_available()} | recipe.training | training
     if settings.get("dataloader_persistent_workers"):
         raise ValueError("training.dataloader_persistent_workers must be off: workers learn the epoch when they start")
+    if settings.get("bf16") and not settings.get("use_cpu") and not is_torch_bf16_gpu_available():
+        raise ValueError(
+            f"recipe {recipe.name} computes in bfloat16, and there is no GPU that does: training.bf16=false computes "
+            "in float32, training.use_cpu=true in bfloat16 on the processor"
+        )
     return TrainingArguments(output_dir=output_dir, remove_unused_columns=False, label_names=label_names, **settings)
 
 

@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers.utils import is_torch_bf16_gpu_available
 
 from forgescope.cli import main
 from forgescope.cli.train import _report
 from forgescope.hub import resolve_checkpoint
+from forgescope.trainers.recipe import Recipe
+from forgescope.trainers.training_run import training_arguments
 
 
 @pytest.mark.parametrize("kept", [0, 1000])
@@ -24,6 +27,17 @@ def test_damaged_weights_of_a_base_are_one_sentence(kept, repository, tmp_path, 
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"error: the weights of --base {base} are damaged (")
     assert last.endswith("): get them again")
+
+
+@pytest.mark.skipif(is_torch_bf16_gpu_available(), reason="has such a GPU")
+def test_bfloat16_without_a_gpu_names_what_to_set(tmp_path):
+    recipe = Recipe("paper", training={"bf16": True})
+    with pytest.raises(
+        ValueError, match="recipe paper computes in bfloat16, and there is no GPU.*training.bf16=false"
+    ):
+        training_arguments(recipe, str(tmp_path), ["labels"])
+    assert training_arguments(recipe, str(tmp_path), ["labels"], bf16=False).bf16 is False
+    assert training_arguments(recipe, str(tmp_path), ["labels"], use_cpu=True).bf16
 
 
 def test_speeds_are_no_result_of_a_validation(capsys):
