@@ -73,7 +73,7 @@ class ImageLanguageProcessor(ProcessorMixin):
         if tokenizer is None:
             raise ValueError("expected the tokenizer of a Llama model, got None")
         if chat_template is None:
-            chat_template = jinja_template(template, self.image_question("").strip())
+            chat_template = self._chat_template(template)
         prepare_tokenizer(tokenizer, image_token)
         self.patch_size = patch_size
         self.template = template
@@ -93,6 +93,24 @@ class ImageLanguageProcessor(ProcessorMixin):
             **kwargs: passed on.
         """
         return super().from_pretrained(*args, backend=backend, **kwargs)
+
+    def configure(self, **settings: Any) -> None:
+        """Change conversations or `max_length`; a chat template that is that of `template` follows it.
+
+        Raises:
+            ValueError: an unknown conversation.
+        """
+        for name, value in settings.items():
+            if name.endswith("template"):
+                conversation_template(value)
+        follows = self.chat_template == self._chat_template(self.template)
+        for name, value in settings.items():
+            setattr(self, name, value)
+        if follows:
+            self.chat_template = self._chat_template(self.template)
+
+    def _chat_template(self, template: str) -> str:
+        return jinja_template(template, self.image_question("").strip())
 
     def image_question(self, question: str) -> str:
         """What the user says: the image and the question."""

@@ -78,8 +78,7 @@ def build_processor(recipe: Recipe, base: str | None = None) -> FakeReasoningPro
     kind = base_kind(base)
     if kind == "fakereasoning":
         processor = FakeReasoningProcessor.from_pretrained(base)
-        for name, value in recipe.processor.items():
-            setattr(processor, name, value)
+        processor.configure(**recipe.processor)
         return processor
     source = recipe.start.tokenizer if base is None else base
     if source is None:

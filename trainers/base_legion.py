@@ -61,8 +61,7 @@ def build_processor(recipe: Recipe, base: str | None = None) -> LegionProcessor:
     else:
         checkpoint_type(base, ("legion",))
         processor = LegionProcessor.from_pretrained(base)
-    for name, value in recipe.processor.items():
-        setattr(processor, name, value)
+    processor.configure(**recipe.processor)
     return processor
 
 

@@ -541,3 +541,17 @@ def test_settings_are_kept(tmp_path):
     for name in ("image_processor", "grounding_image_processor"):
         assert type(getattr(loaded, name)) is type(getattr(processor, name))
         assert getattr(loaded, name).to_dict() == getattr(processor, name).to_dict()
+
+
+def test_the_chat_template_follows_the_conversation(photo):
+    processor = legion_processor(SIZE)
+    chat = [message("user", None, QUESTION)]
+    processor.configure(template="vicuna_v1", max_length=900)
+    assert processor.max_length == 900
+    assert "curious user" in processor.prompts(photo)[0]
+    assert processor.apply_chat_template(chat, add_generation_prompt=True) == processor.prompts(photo)[0]
+    processor.chat_template = "{{ 'mine' }}"
+    processor.configure(template="llava_v1")
+    assert processor.chat_template == "{{ 'mine' }}"
+    with pytest.raises(ValueError, match="unknown conversation template 'nope': expected vicuna_v1 or llava_v1"):
+        processor.configure(template="nope")

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from legion_runs import tiny_recipe
 from transformers import TrainingArguments, get_scheduler
 
 from forgescope.modeling.configuration_legion import LegionConfig
 from forgescope.trainers.adapters_legion import LegionTuningConfig
+from forgescope.trainers.base_legion import build_processor
 from forgescope.trainers.data_legion import LegionDataConfig
 from forgescope.trainers.data_legion_detection import DetectionDataConfig
 from forgescope.trainers.recipe import available_recipes
@@ -102,3 +104,11 @@ def test_wrong_recipes_of_the_head_are_refused():
         detection_recipe(overrides=["model.detection_hidden_size=3"])
     with pytest.raises(ValueError, match="data.batch_size and data.validation_rows must be at least 1, got 0 and 500"):
         detection_recipe(overrides=["data.batch_size=0"])
+
+
+def test_a_recipe_that_changes_the_conversation_changes_the_chat_template_too(legion_tokenizer, legion_base):
+    for base in (None, str(legion_base)):
+        recipe = tiny_recipe(legion_tokenizer, network=base is None, processor={"template": "vicuna_v1"})
+        processor = build_processor(recipe, base)
+        assert processor.template == "vicuna_v1"
+        assert "between a curious user and" in processor.chat_template
