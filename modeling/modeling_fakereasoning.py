@@ -135,7 +135,7 @@ class FakeReasoningForConditionalGeneration(JointLossModel, GenerationMixin):
         Args:
             name_or_path: Hub id or folder of a LLaVA checkpoint of transformers, such as llava-hf/llava-1.5-13b-hf.
             config: Everything but these parts; their configurations and the image token are the checkpoint's.
-            **kwargs: Passed on to `from_pretrained` (`dtype`, `device_map`, ...).
+            **kwargs: Passed on to `from_pretrained` (`dtype`, `device_map`, `revision`, `token`, ...).
 
         Returns:
             The model in evaluation mode. What LLaVA does not have is initialised afresh.
@@ -143,10 +143,11 @@ class FakeReasoningForConditionalGeneration(JointLossModel, GenerationMixin):
         Raises:
             ValueError: If the checkpoint holds another model, or lacks weights.
         """
-        model_type = PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type")
+        place = {name: kwargs[name] for name in PLACE if name in kwargs}
+        model_type = PreTrainedConfig.get_config_dict(name_or_path, **place)[0].get("model_type")
         if model_type != LlavaConfig.model_type:
             raise ValueError(f"expected a LLaVA checkpoint, got {name_or_path} of type {model_type!r}")
-        source = LlavaConfig.from_pretrained(name_or_path)
+        source = LlavaConfig.from_pretrained(name_or_path, **place)
         settings = config.to_dict() if config is not None else {}
         settings |= {"vision_config": source.vision_config.to_dict(), "text_config": source.text_config.to_dict()}
         settings |= {
@@ -275,6 +276,9 @@ def _projector_config(config: FakeReasoningConfig, vision_config: Any) -> Any:
     copied.vision_config = vision_config
     return copied
 
+
+# Arguments of `from_pretrained` that say which files of a checkpoint are meant: its configuration's too.
+PLACE = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 
 # Custom classes do not inherit the key conversions of the library's LLaVA: without them the language modelling head of
 # an llava-hf checkpoint would be initialised afresh, with nothing but a report.

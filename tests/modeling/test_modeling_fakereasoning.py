@@ -218,6 +218,13 @@ def test_from_llava(batch, tmp_path, legacy_names):
     assert not any(one.requires_grad for one in model.model.vision_tower.parameters())
 
 
+def test_from_llava_reads_the_configuration_where_it_reads_the_weights(tmp_path):
+    config = LlavaConfig(vision_config=TINY_CLIP, text_config=TINY_LLAMA | {"vocab_size": 110}, image_token_index=100)
+    LlavaForConditionalGeneration(config).save_pretrained(tmp_path / "llava")
+    model = FakeReasoningForConditionalGeneration.from_llava(str(tmp_path), subfolder="llava")
+    assert model.lm_head.weight.shape == (110, TINY_LLAMA["hidden_size"])
+
+
 def test_from_llava_refuses_other_models(tmp_path):
     model_of().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="expected a LLaVA checkpoint, got .* of type 'fakereasoning'"):
