@@ -1,7 +1,8 @@
 """Inpainting under feedback (LEGION, section 4.2, Eq. 6): every region that looks generated is filled anew.
 
 I_{t+1} = I_t + sum_i M_i * (Inpaint(I_t, M_i, E_i) - I_t). Each result is pasted by its mask, so every pixel outside
-the masks stays bit-identical; the published code leaves this out and returns the model's whole image, 1024 x 1024.
+the masks, which are dilated first, stays bit-identical; the published code leaves this out and returns the model's
+whole image, 1024 x 1024.
 """
 
 import dataclasses
