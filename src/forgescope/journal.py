@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+# Key of a row's file, whatever folder the run was started in: `path` is as the user gave it.
+PLACE = "absolute_path"
 
 
 class Journal:
@@ -51,7 +53,7 @@ class Journal:
         Raises:
             OSError: it cannot be written.
         """
-        row |= self.settings
+        row |= self.settings | {PLACE: os.path.abspath(row["path"])}
         rest = _json_line(row)
         # unbuffered: a buffer would try again to write what the disk had no room for, after the line was taken back
         with open(self.journal, "ab", buffering=0) as file:
@@ -62,7 +64,7 @@ class Journal:
             except OSError:
                 file.truncate(end)
                 raise
-        self.rows[os.path.abspath(row["path"])] = row
+        self.rows[row[PLACE]] = row
         return row
 
     def _read(self) -> dict[str, Row]:
@@ -76,8 +78,8 @@ class Journal:
         rows: dict[str, Row] = {}
         for number, line in enumerate(lines, start=1):
             try:
-                row = json.loads(line)
-                rows[os.path.abspath(row["path"])] = row
+                row = _from_here(json.loads(line))
+                rows[row[PLACE]] = row
             except (ValueError, TypeError, KeyError) as error:
                 if number == len(lines) and not line.endswith(b"\n"):
                     continue
@@ -97,6 +99,13 @@ class Journal:
                         f"{self.folder} holds results with {key} {row.get(key)!r}, this run has "
                         f"{self.settings.get(key)!r}: choose another --out, or --overwrite"
                     )
+
+
+def _from_here(row: Row) -> Row:
+    """A row that was read, with a `path` that leads to its file from the folder of this run too."""
+    path = os.path.abspath(row["path"])
+    place = row.setdefault(PLACE, path)
+    return row if place == path else row | {"path": place}
 
 
 def write_whole(path: Path, content: bytes) -> Path:
