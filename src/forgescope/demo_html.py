@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import zip_longest
 
 from .decision import DecisionRule
 from .demo_examine import Trial
-from .editor_maps import shares_text
+from .editor_maps import editor_ids, share_text
+from .overlay import editor_color
 from .report import ForgeryReport
 
 HEADER = """
@@ -44,6 +46,8 @@ CSS = """
 .fs .track i:nth-child(3){border-radius:0 .3rem .3rem 0}
 .fs .track b{position:absolute;top:-.35rem;width:.3rem;height:1.3rem;margin-left:-.15rem;border-radius:2px;
 background:var(--body-text-color)}
+.fs .swatch{display:inline-block;width:.8em;height:.8em;margin-right:.3em;border-radius:2px}
+.fs .wide{overflow-x:auto}
 .fs table{border-collapse:collapse;width:100%;margin:.3rem 0 .8rem;border:0!important}
 .fs th,.fs td{padding:.3rem .6rem;border:0!important;text-align:left}
 .fs tr{border:0;border-bottom:1px solid var(--border-color-primary)!important}
@@ -58,11 +62,10 @@ def verdict_html(report: ForgeryReport) -> str:
     facts = [f"{report.forged_fraction:.1%} of the pixels marked"] if report.marks_pixels else []
     if report.ai_fraction is not None:
         facts.append(f"{report.ai_fraction:.1%} AI-made")
-    if report.attribution:
-        facts.append(f"editors: {shares_text(report.attribution)}")
+    shown = [escape(fact) for fact in facts] + ([f"editors: {_editors(report)}"] if report.attribution else [])
     return (
         f'<div class="line">{badge(report.verdict)}<span class="score">score {report.score:.3f}</span>'
-        f"<span>{escape(' · '.join(facts))}</span></div>{_scale(report.score, report.rule)}"
+        f"<span>{' · '.join(shown)}</span></div>{_scale(report.score, report.rule)}"
         f'<p class="muted">{escape(report.rule.describe())}</p>'
     )
 
@@ -121,6 +124,14 @@ def badge(verdict: str) -> str:
     return f'<span class="badge {verdict}">{verdict}</span>'
 
 
+def _editors(report: ForgeryReport) -> str:
+    """Editors of the marked pixels with their shares, each behind its colour in the overlay."""
+    ids = [] if report.editor_map is None else editor_ids(report.mask, report.editor_map)
+    colors = [f'<i class="swatch" style="background:rgb{editor_color(one)}"></i>' for one in ids]
+    said = [escape(f"{name} {share_text(share)}") for name, share in (report.attribution or {}).items()]
+    return ", ".join(color + text for color, text in zip_longest(colors, said, fillvalue=""))
+
+
 def _scale(score: float, rule: DecisionRule) -> str:
     """A bar from 0 to 1 in the colours of the verdicts, with a mark at the score."""
     low, high = rule.authentic_threshold, rule.forged_threshold
@@ -161,4 +172,4 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int
         )
 
     body = "".join(line("td", row) for row in rows)
-    return f"<table><thead>{line('th', heads)}</thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide"><table><thead>{line("th", heads)}</thead><tbody>{body}</tbody></table></div>'

@@ -54,9 +54,14 @@ def editor_shares(mask: np.ndarray, editor_map: np.ndarray, editors: Sequence[st
     Returns:
         Shares that add up to 1, largest first, without editors that have none; nothing for an empty mask.
     """
-    counts = np.bincount(editor_map[mask > 0], minlength=len(editors) + 1)[1:]
-    order = np.argsort(-counts, kind="stable")
-    return {editors[index]: float(counts[index] / counts.sum()) for index in order if counts[index]}
+    counts = np.bincount(editor_map[mask > 0], minlength=len(editors) + 1)
+    return {editors[one - 1]: float(counts[one] / counts.sum()) for one in editor_ids(mask, editor_map)}
+
+
+def editor_ids(mask: np.ndarray, editor_map: np.ndarray) -> list[int]:
+    """List the ids of the editors of the marked pixels, in the order of `editor_shares`."""
+    counts = np.bincount(editor_map[mask > 0])
+    return [int(one) for one in np.argsort(-counts, kind="stable") if counts[one]]
 
 
 def share_text(share: float) -> str:

@@ -22,6 +22,7 @@ from forgescope.demo_answers import NOTHING, SHOWN_EDGE, Answers, before_and_aft
 from forgescope.demo_examine import CHANGES, MAX_PIXELS, Examiner, Trial, changed, sentence_of
 from forgescope.demo_html import MOST_REGIONS, UNTRIED, badge, details_html, trials_html, verdict_html
 from forgescope.evaluation.perturbations import TABLE2, Perturbation
+from forgescope.overlay import editor_color
 from forgescope.report import Region
 
 JPEG, CROP, BLUR = CHANGES
@@ -105,6 +106,13 @@ def test_editors_phrases_and_many_regions(report):
     shares = replace(report, attribution={"sdxl": 0.75, "flux": 0.25}, ai_fraction=0.5)
     assert "editors: sdxl 75%, flux 25%" in verdict_html(shares)
     assert "50.0% AI-made" in verdict_html(shares)
+    ids = np.full_like(report.mask, 2)
+    ids[0] = 1
+    colored = verdict_html(replace(shares, editor_map=ids, mask=np.ones_like(report.mask)))
+    assert re.findall(r'background:rgb(\(.*?\))"></i>(\w+)', colored) == [
+        (str(editor_color(2)), "sdxl"),
+        (str(editor_color(1)), "flux"),
+    ]
 
 
 def test_regions_are_numbered_beside_their_places(report):
