@@ -229,7 +229,10 @@ DETECTION = FamilyProtocol(
     name="legion-detection",
     paper=PAPER,
     table="Table 5",
-    data="UniversalFakeDetect: <generator>[/<class>]/{0_real,1_fake}, and diffusion_datasets",
+    data=(
+        "UniversalFakeDetect (https://github.com/WisconsinAIVision/UniversalFakeDetect): "
+        "<generator>[/<class>]/{0_real,1_fake}, and diffusion_datasets"
+    ),
     corpus="cnnspot",
     config="universalfakedetect",
     split="test",
