@@ -146,7 +146,9 @@ def pixels_within(marked: NDArray[np.uint8], distance: float) -> NDArray[np.uint
         (H, W) uint8 of 0 and 1.
     """
     if distance > LARGEST_DISK:
-        return (cv2.distanceTransform(1 - marked, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= distance).view(np.uint8)
+        # squares of distances are whole numbers, and OpenCV may give 15.000001 for 15
+        limit = math.sqrt(math.floor(distance**2) + 0.5)
+        return (cv2.distanceTransform(1 - marked, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) < limit).view(np.uint8)
     radius = int(distance)
     rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     # OpenCV's own ellipse of 5 x 5 reaches to (2, 1), which is more than 2 pixels away
