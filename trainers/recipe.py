@@ -23,6 +23,10 @@ ABLATIONS_SUFFIX = "_ablations"
 Sections = dict[str, dict[str, Any]]
 # YAML 1.1 reads 1e-4 as a text, and the strategy `no` as false; people write both nevertheless.
 SCIENTIFIC_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+TRAINING_KEYS = frozenset(entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init)
+# transformers before 5.23 has the second name alone, later ones will lose it; recipes have the first
+CHECKPOINTING_NAMES = ("activation_checkpointing", "gradient_checkpointing")
+CHECKPOINTING = next(name for name in CHECKPOINTING_NAMES if name in TRAINING_KEYS)
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,14 @@ def load_recipe(
         sections[section] = sections.get(section, {}) | values
     for override in overrides:
         _apply_override(sections, override)
+    for one in (sections, packaged):
+        _name_checkpointing(one.get("training", {}))
     training = sections.get("training", {})
     training |= {key: "no" for key, value in training.items() if key.endswith("_strategy") and value is False}
     known = {
         "model": set(model_keys),
         "processor": set(processor_keys),
-        "training": {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init},
+        "training": TRAINING_KEYS,
         **{section: {entry.name for entry in dataclasses.fields(kind)} for section, kind in settings.items()},
     }
     _refuse_unknown(name_or_path, "", sections, known)
@@ -184,6 +190,13 @@ def _apply_override(sections: Sections, override: str) -> None:
     except yaml.YAMLError as error:
         raise ValueError(f"the value of {key} is no YAML: {' '.join(str(error).split())}") from error
     sections.setdefault(section, {})[name] = _number(value)
+
+
+def _name_checkpointing(training: dict[str, Any]) -> None:
+    """Call it what the installed transformers calls it, in place."""
+    wanted = CHECKPOINTING_NAMES[0]
+    if wanted in training and wanted != CHECKPOINTING:
+        training[CHECKPOINTING] = training.pop(wanted)
 
 
 def _number(value: Any) -> Any:

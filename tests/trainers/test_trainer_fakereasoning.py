@@ -25,6 +25,7 @@ from transformers import EvalPrediction, TrainingArguments
 
 from forgescope.trainers.answer_folder import load_answer_folder
 from forgescope.trainers.rows_fakereasoning import FakeReasoningDataConfig
+from forgescope.trainers.recipe import CHECKPOINTING
 from forgescope.trainers.train_fakereasoning import build_trainer, train
 from forgescope.trainers.trainer_fakereasoning import OptimizerConfig, verdict_logits, verdict_metrics
 from forgescope.trainers.training_run import one_gpu_a_process
@@ -155,7 +156,7 @@ def test_activation_checkpointing_changes_nothing(splits, fakereasoning_tokenize
     recipe = tiny_recipe(fakereasoning_tokenizer, model=LABELS, tuning=tuning | {"lora_dropout": 0.1})
     results, calls = [], []
     for checkpointing in (False, True):
-        settings = PLAIN_SGD | {"max_steps": 1, "activation_checkpointing": checkpointing}
+        settings = PLAIN_SGD | {"max_steps": 1, CHECKPOINTING: checkpointing}
         trainer = build_trainer(splits, recipe, str(tmp_path / str(checkpointing)), **settings)
         calls.append([])
         layer = trainer.model.base_model.model.model.language_model.layers[0]

@@ -23,6 +23,7 @@ from training_runs import (
 )
 from transformers import EvalPrediction
 
+from forgescope.trainers.recipe import CHECKPOINTING
 from forgescope.trainers.train_legion import build_trainer, train
 from forgescope.trainers.trainer_legion import grounding_metrics
 
@@ -133,7 +134,7 @@ def test_activation_checkpointing_changes_nothing(splits, legion_tokenizer, tmp_
     recipe = tiny_recipe(legion_tokenizer, tuning={"lora_dropout": 0.1})
     results, calls = [], []
     for checkpointing in (False, True):
-        settings = PLAIN_SGD | {"max_steps": 1, "activation_checkpointing": checkpointing}
+        settings = PLAIN_SGD | {"max_steps": 1, CHECKPOINTING: checkpointing}
         trainer = build_trainer(splits, recipe, str(tmp_path / str(checkpointing)), **settings)
         calls.append([])
         layer = trainer.model.base_model.model.model.language_model.layers[0]
