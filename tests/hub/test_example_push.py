@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from huggingface_hub import ModelCard
 from tiny_models import tiny_model, tiny_processor
@@ -26,9 +27,10 @@ def test_push_publishes_what_loads_with_equal_outputs(mini_hub, repository, tmp_
     tiny_processor("iclnet").save_pretrained(tmp_path / "model")
     (tmp_path / "rows.json").write_text(json.dumps([ROW]))
     script, repo_id = repository / "examples" / "09_push.py", "org/pushed-by-example"
+    words = [Path(__file__).with_name("example_child.py"), script, tmp_path / "model", repo_id]
     hub = {"HF_ENDPOINT": mini_hub.url, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"}
     child = subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "model"), repo_id, "--metrics", str(tmp_path / "rows.json")],
+        [sys.executable, *map(str, words), "--metrics", str(tmp_path / "rows.json")],
         env={**os.environ, **hub},
         capture_output=True,
         text=True,
