@@ -186,7 +186,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--python", metavar="X.Y", help="this Python only")
     parser.add_argument("--workers", type=int, default=2, help="processes of the test suite (default: 2)")
     parser.add_argument("pytest", nargs="*", metavar="PYTEST_ARGUMENT", help="for pytest: folders, -k, ...")
-    options = parser.parse_args(arguments)
+    # intermixed: the words after `--` are for pytest wherever --python stands
+    options = parser.parse_intermixed_args(arguments)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     environments, missing = plan(options.kind, project, options.python)
     done = [try_out(*one, options.pytest, options.workers) for one in environments]
