@@ -24,8 +24,8 @@ from training_runs import (
 from transformers import EvalPrediction, TrainingArguments
 
 from forgescope.trainers.answer_folder import load_answer_folder
-from forgescope.trainers.rows_fakereasoning import FakeReasoningDataConfig
 from forgescope.trainers.recipe import CHECKPOINTING
+from forgescope.trainers.rows_fakereasoning import FakeReasoningDataConfig
 from forgescope.trainers.train_fakereasoning import build_trainer, train
 from forgescope.trainers.trainer_fakereasoning import OptimizerConfig, verdict_logits, verdict_metrics
 from forgescope.trainers.training_run import one_gpu_a_process
