@@ -8,6 +8,7 @@ import torch
 from transformers import ProcessorMixin
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from .row_faults import row_names
 from .rows_fakereasoning import taught_rows
 
 
@@ -24,9 +25,10 @@ class FakeReasoningDataset(torch.utils.data.Dataset):
     """
 
     def __init__(self, rows: datasets.Dataset, target: str = "chain_of_thought"):
-        taught = taught_rows(rows, target)
+        taught, names = taught_rows(rows, target), row_names(rows)
         self.questions, self.answers, self.labels = taught.questions, taught.answers, taught.labels
         self.lengths = taught.lengths
+        self.names = [names[index] for index in taught.kept]
         self.images = rows.select(taught.kept).select_columns(["image"])
         self.epoch = 0
 
@@ -38,9 +40,17 @@ class FakeReasoningDataset(torch.utils.data.Dataset):
         return len(self.answers)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """`image` (PIL), `question`, `answer` and `label` (1 = fake)."""
+        """`image` (PIL), `question`, `answer` and `label` (1 = fake).
+
+        Raises:
+            ValueError: If the image is damaged.
+        """
+        try:
+            image = self.images[index]["image"]
+        except (OSError, SyntaxError) as error:  # what PIL raises; SyntaxError for broken PNG chunks
+            raise ValueError(f"image {self.names[index]} cannot be read: {error}; leave it out of the data") from error
         return {
-            "image": self.images[index]["image"],
+            "image": image,
             "question": self.questions[index],
             "answer": self.answers[index],
             "label": int(self.labels[index]),

@@ -159,6 +159,20 @@ def test_lengths_are_grouped_and_drawn_by_epoch():
     assert np.median(np.abs(pairs[:, 0] - pairs[:, 1])) <= 2
 
 
+@pytest.mark.parametrize("kept", [2000, 60, 0])
+def test_a_damaged_image_is_named(tmp_path, kept):
+    answer_lines = [{"file_name": f"{number}.png", "label": "fake", "answer": FAKE} for number in range(2)]
+    for line in answer_lines:
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / line["file_name"])
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, answer_lines)))
+    dataset = FakeReasoningDataset(load_answer_folder(tmp_path)["train"])
+    (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:kept])
+    assert dataset[0]["image"].size == (64, 64)
+    with pytest.raises(ValueError, match=r"image 1.png cannot be read: .*; leave it out of the data"):
+        dataset[1]
+
+
 def test_folders_are_read_with_and_without_splits(answer_folder):
     splits = load_answer_folder(answer_folder)
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 8, "validation": 4}
