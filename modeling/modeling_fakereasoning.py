@@ -35,6 +35,7 @@ from .generation_steps import generate_with_steps
 from .image_language_model import ImageLanguageModel
 from .loss_fakereasoning import JointLossModel
 from .loss_forgery_alignment import ForgeryAlignedContrast
+from .offloaded_weights import weights_at_hand
 from .outputs_fakereasoning import FakeReasoningGeneration, FakeReasoningOutput
 
 
@@ -261,7 +262,8 @@ class FakeReasoningForConditionalGeneration(JointLossModel, GenerationMixin):
             self, lambda _state, logits: logits[:, ids], input_ids, **kwargs
         )
         tag_ids = tuple(self.config.conclusion_tag_ids)
-        found = self.probability_mapper.from_generation(generated, pairs, tag_ids)
+        with weights_at_hand(self.probability_mapper):
+            found = self.probability_mapper.from_generation(generated, pairs, tag_ids)
         return FakeReasoningGeneration(
             sequences=sequences,
             generated_ids=generated,

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedConfig, SamModel
 
+from .offloaded_weights import weights_at_hand
+
 
 class PhraseMasksMixin:
     """A model with `grounding` (SAM), `prompt_projector` and a configuration that has `grounding_config`."""
@@ -54,14 +56,17 @@ class PhraseMasksMixin:
     def low_resolution_masks(self, seg_states: torch.Tensor, image_embedding: torch.Tensor) -> torch.Tensor:
         """Mask logits (n, S / 4, S / 4) of states (n, C) in one image with SAM's embedding (256, S / 16, S / 16)."""
         sam, prompts = self.grounding, self.prompt_projector(seg_states)
-        dense = sam.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        masks, _ = sam.mask_decoder(
-            image_embeddings=image_embedding[None],
-            image_positional_embeddings=sam.get_image_wide_positional_embeddings(),
-            sparse_prompt_embeddings=prompts[None, :, None],
-            dense_prompt_embeddings=dense.expand_as(image_embedding[None]),
-            multimask_output=False,
-        )
+        first = torch.zeros(1, dtype=torch.long, device=image_embedding.device)
+        dense = sam.prompt_encoder.no_mask_embed(first).reshape(1, -1, 1, 1)
+        positions = sam.shared_image_embedding(cell_centres(image_embedding.shape[-1], image_embedding.device))
+        with weights_at_hand(sam.mask_decoder.iou_token, sam.mask_decoder.mask_tokens):
+            masks, _ = sam.mask_decoder(
+                image_embeddings=image_embedding[None],
+                image_positional_embeddings=positions.permute(2, 0, 1)[None],
+                sparse_prompt_embeddings=prompts[None, :, None],
+                dense_prompt_embeddings=dense.expand_as(image_embedding[None]),
+                multimask_output=False,
+            )
         return masks[0, :, 0]
 
     def resize_masks(self, masks: torch.Tensor, within: Sequence[int] | None, size: tuple[int, int]) -> torch.Tensor:
@@ -73,4 +78,10 @@ class PhraseMasksMixin:
         return F.interpolate(resized, size, mode="bilinear", align_corners=False)[:, 0]
 
 
-__all__ = ["PhraseMasksMixin"]
+def cell_centres(side: int, device: torch.device) -> torch.Tensor:
+    """Places (side, side, 2) of the cells of a square grid, x and y, 0 to 1."""
+    centres = (torch.arange(side, device=device) + 0.5) / side
+    return torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=-1)
+
+
+__all__ = ["PhraseMasksMixin", "cell_centres"]

@@ -189,6 +189,23 @@ def test_another_number_of_image_tokens_is_refused(batch, change):
         model_of()(ids, pixel_values=batch["pixel_values"])
 
 
+def test_parts_may_lie_on_the_disk(batch, tmp_path):
+    model, prompt = model_of(), {name: value[:, :8] for name, value in without_targets(batch).items()}
+    prompt["pixel_values"] = batch["pixel_values"]
+    model.save_pretrained(tmp_path / "model")
+    loaded = FakeReasoningForConditionalGeneration.from_pretrained(
+        tmp_path / "model",
+        device_map={"model": "cpu", "lm_head": "disk", "probability_mapper": "disk", "forgery_contrast": "cpu"},
+        offload_folder=tmp_path / "disk",
+    )
+    steps = [*PATTERN, FAKE]
+    settings = {"max_new_tokens": len(steps), "do_sample": False}
+    settings["prefix_allowed_tokens_fn"] = lambda _row, ids: [steps[min(len(ids) - 8, len(steps) - 1)]]
+    expected, found = (one.generate_verdict(**prompt, **settings) for one in (model, loaded))
+    torch.testing.assert_close(found.fake_probability, expected.fake_probability)
+    assert loaded.probability_mapper.log_temperature.is_meta
+
+
 def test_images_beside_embeddings_are_refused(batch):
     model, given = model_of(), without_targets(batch)
     ids = given.pop("input_ids")

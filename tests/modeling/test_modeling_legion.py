@@ -6,6 +6,7 @@ from tiny_models import TINY_CLIP, TINY_LLAMA, TINY_SAM, drawn
 
 from forgescope.modeling.configuration_legion import LegionConfig
 from forgescope.modeling.modeling_legion import LegionForGroundedExplanation
+from forgescope.modeling.phrase_masks import cell_centres
 
 SEG, IMAGE = 60, 100
 IMAGE_TOKENS = 4
@@ -213,6 +214,28 @@ def test_flash_attention_is_not_asked_of_sam(batch):
     config = LegionConfig(**given | TOKENS)
     config._attn_implementation = "eager"
     assert LegionForGroundedExplanation(config).grounding.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cells_are_where_sam_has_them(dtype):
+    sam = model_of().to(dtype).grounding
+    side = sam.config.prompt_encoder_config.image_embedding_size
+    found = sam.shared_image_embedding(cell_centres(side, torch.device("cpu"))).permute(2, 0, 1)[None]
+    assert torch.equal(found, sam.get_image_wide_positional_embeddings())
+
+
+def test_parts_may_lie_on_the_disk(batch, tmp_path):
+    model = model_of()
+    model.save_pretrained(tmp_path / "model")
+    parts = dict.fromkeys(("model", "lm_head", "prompt_projector", "detection_head"), "cpu")
+    loaded = LegionForGroundedExplanation.from_pretrained(
+        tmp_path / "model", device_map=parts | {"grounding": "disk"}, offload_folder=tmp_path / "disk"
+    )
+    assert loaded.grounding.shared_image_embedding.positional_embedding.is_meta
+    with torch.no_grad():
+        expected, found = model(**batch), loaded(**batch)
+    for one, other in zip(expected.mask_logits, found.mask_logits, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_save_and_load(batch, tmp_path):
