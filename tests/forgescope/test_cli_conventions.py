@@ -214,6 +214,15 @@ def test_expected_errors_are_one_line(error, run, monkeypatch):
     assert run("env") == (2, "", "error: a b\n")
 
 
+def test_an_interrupted_verb_says_so_in_one_line(run, monkeypatch):
+    def interrupt(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("forgescope.environment.describe_environment", interrupt)
+    status, _, err = run("env")
+    assert (status, err.strip()) == (130, "interrupted; what was written until now is kept")
+
+
 def test_errors_of_the_system_name_place_and_reason(run, tmp_path):
     (tmp_path / "photo.jpg").write_text("no folder")
     place = tmp_path / "photo.jpg" / "report"

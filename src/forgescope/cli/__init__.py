@@ -111,11 +111,13 @@ def main() -> None:
     except UsageError as error:
         typer.echo(_usage(error), err=True)
         sys.exit(2)
-    except typer.Abort:
-        sys.exit(INTERRUPTED)
+    except typer.Abort:  # of older versions of typer; newer ones give the status
+        status = INTERRUPTED
     except (ValueError, OSError, ImportError) as error:
         typer.echo(f"error: {_one_line(_said(error))}", err=True)
         sys.exit(2)
+    if status == INTERRUPTED:
+        typer.echo("interrupted; what was written until now is kept", err=True)
     sys.exit(status if isinstance(status, int) else 0)
 
 
