@@ -77,8 +77,12 @@ def tiny_grounding_dino(seed: int = 0) -> tuple[GroundingDinoForObjectDetection,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = GroundingDinoForObjectDetection(config).eval()
-        # untrained boxes all lie around one point: spread them over the image
+        # untrained boxes all lie around one point: spread them over the image; from a seed of their own, for versions
+        # of transformers draw more or fewer random numbers above
+        torch.manual_seed(seed)
         for head in model.bbox_embed:
+            for layer in head.layers[:-1]:
+                torch.nn.init.xavier_uniform_(layer.weight)
             torch.nn.init.normal_(head.layers[-1].bias, std=0.5)
             torch.nn.init.normal_(head.layers[-1].weight, std=1.0)
     return model, GroundingDinoProcessor(GroundingDinoImageProcessor(size=size), tokenizer)
