@@ -196,7 +196,13 @@ def load_pipeline(
     if dtype not in dtypes:
         raise ValueError(f"unknown dtype {dtype!r}: expected one of {', '.join(dtypes)}")
     kind = kind or diffusers.AutoPipelineForInpainting
-    pipeline = kind.from_pretrained(model, dtype=dtypes[dtype], **options)
+    try:
+        pipeline = kind.from_pretrained(model, dtype=dtypes[dtype], **options)
+    except OSError as error:
+        raise OSError(
+            f"no pipeline '{model}' can be loaded: expected a folder with model_index.json, or a Hub id that can be "
+            f"reached ({error})"
+        ) from error
     pipeline.set_progress_bar_config(disable=True)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if not offload:
