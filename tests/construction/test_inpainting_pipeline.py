@@ -169,7 +169,9 @@ class TestLoading:
             load_pipeline(str(tiny_pipeline_folder), "cpu", "float8")
 
     def test_no_such_pipeline(self, tmp_path):
-        with pytest.raises(OSError, match="no pipeline '.*nowhere' can be loaded: expected a folder with model_index.json"):
+        with pytest.raises(
+            OSError, match="no pipeline '.*nowhere' can be loaded: expected a folder with model_index.json"
+        ):
             load_pipeline(str(tmp_path / "nowhere"), "cpu")
 
     def test_missing_diffusers_names_the_command(self, monkeypatch):
