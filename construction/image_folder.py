@@ -34,17 +34,32 @@ class FolderResult:
     missing: list[int]
 
 
-def find_photos(paths: list[Path]) -> list[Path]:
+def find_photos(paths: list[Path], out: Path | None = None) -> list[Path]:
     """Photographs under files and folders (by suffix; a file that is named is always taken), sorted, each once.
+
+    Args:
+        paths: files and folders.
+        out: folder that is to be written; images that are in it already are no photographs.
 
     Raises:
         FileNotFoundError: a path does not exist.
-        ValueError: no photograph was found.
+        ValueError: no photograph was found, or `out` is one of the folders.
     """
     photos: set[Path] = set()
+    made = None if out is None else out.resolve()
     for path in paths:
         if path.is_dir():
-            photos.update(file for file in path.rglob("*") if file.suffix.lower() in PHOTO_SUFFIXES and file.is_file())
+            place = path.resolve()
+            if place == made:
+                raise ValueError(f"{path} would be filled with what is made of it: choose another folder to write")
+            inside = made is not None and made.is_relative_to(place)
+            photos.update(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in PHOTO_SUFFIXES
+                and file.is_file()
+                and not (inside and made in file.resolve().parents)
+            )
         elif path.is_file():
             photos.add(path)
         else:

@@ -2,6 +2,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +90,19 @@ def test_items_do_not_depend_on_order(made, photo_folder, tmp_path):
         assert make_item(job, index)[1] == made[1].rows[index]
     written = digest(tmp_path)
     assert written.items() <= digest(made[0]).items()
+
+
+def test_a_folder_among_the_photographs_is_gone_on_with(made, photo_folder, tmp_path):
+    photos = shutil.copytree(photo_folder, tmp_path / "photos")
+    out = photos / "forged"
+    for count in (2, 3):
+        found = find_photos([photos], out)
+        result = write_manipulations(FolderJob(found, out, 3, CONFIG, read_photo), count)
+        assert {photo.name for photo in found} == {photo.name for photo in find_photos([photo_folder])}
+    assert (len(result.rows), result.made) == (3, 1)
+    with pytest.raises(ValueError, match="photos would be filled with what is made of it: choose another folder"):
+        find_photos([photos], tmp_path / "forged" / ".." / "photos")
+    assert find_photos([photos], tmp_path)
 
 
 def test_growing_a_folder_keeps_what_is_there(made, photo_folder, tmp_path):

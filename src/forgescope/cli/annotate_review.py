@@ -14,7 +14,7 @@ SHOWN_PROBLEMS = 20
 def review(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that was annotated.")],
     per_source: Annotated[int, typer.Option(min=1, help="Pairs of each source; the paper took 50.")] = 50,
-    seed: Annotated[int, typer.Option(help="Same seed and folder, same pairs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed and folder, same pairs.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Make DIR/review/index.html, where a person rates the masks of sampled pairs.

@@ -33,7 +33,7 @@ def manipulations(
         ),
     ] = None,
     authentic_fraction: Annotated[float | None, typer.Option(help="Share of authentic images, 0 to 1.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed and photographs, same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed and photographs, same bytes.")] = 0,
     max_side: Annotated[
         int | None, typer.Option(help="Longest side of the largest image, in pixels.", show_default="512")
     ] = None,
@@ -66,7 +66,7 @@ def manipulations(
     config = config.with_tasks(
         None if kinds is None else [kind.strip() for kind in kinds.split(",")], authentic_fraction
     )
-    job = FolderJob(find_photos(photos), out, seed, config, read_photo)
+    job = FolderJob(find_photos(photos, out), out, seed, config, read_photo)
     with json_output(as_json) as answer:
         result = write_manipulations(job, count, num_proc)
         typer.echo(f"{len(result.rows)} images in {out} ({result.made} made now)")

@@ -30,8 +30,8 @@ def diffseg(
     from forgescope.construction.image_folder import find_photos
 
     configuration = read_configuration(settings)
-    real = find_photos(images)
-    generated = find_photos(ai_images) if ai_images else []
+    real = find_photos(images, out)
+    generated = find_photos(ai_images, out) if ai_images else []
     with json_output(as_json) as answer:
         job = EditJob(
             photos=[*real, *generated],

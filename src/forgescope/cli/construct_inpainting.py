@@ -15,7 +15,7 @@ def inpainting(
     out: Annotated[Path, typer.Option(help="Folder to write; an interrupted run goes on where it stopped.")],
     model: Annotated[str, typer.Option(help="Inpainting pipeline of diffusers: Hub id or folder.")],
     count: Annotated[int | None, typer.Option(help="Regions to fill; default: one a photograph.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, photographs and pipeline, same images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, photographs and pipeline, same images.")] = 0,
     prompt: Annotated[str | None, typer.Option(help="Text for all images; default: fill without text.")] = None,
     prompts: Annotated[
         Path | None,
@@ -70,7 +70,7 @@ def inpainting(
     if feather:
         changes.update(feather_probability=1.0, feather=(feather, feather))
     arguments = {STEPS_ARGUMENT: steps, GUIDANCE_ARGUMENT: guidance_scale}
-    config, found = inpainting_config(**changes), find_photos(photos)
+    config, found = inpainting_config(**changes), find_photos(photos, out)
     texts = prompt if prompts is None else read_prompts(prompts)
     with json_output(as_json) as answer:
         result = write_inpainting(
