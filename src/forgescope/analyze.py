@@ -250,7 +250,7 @@ class Analyzer:
 def _model_type(model: str | os.PathLike | PreTrainedModel | None) -> str:
     if isinstance(model, PreTrainedModel):
         return str(model.config.model_type)
-    return model_type_of(model or EMBEDDED_CHECKPOINTS[0])
+    return model_type_of(EMBEDDED_CHECKPOINTS[0] if model is None else model)
 
 
 def _load(
@@ -261,7 +261,7 @@ def _load(
 ) -> tuple[str, PreTrainedModel, ForgeryImageProcessor]:
     """Name, model in evaluation mode and processor; a loaded model is used as it is."""
     if not isinstance(model, PreTrainedModel):
-        return str(model or EMBEDDED_CHECKPOINTS[0]), *load_for_inference(model, device, dtype)
+        return str(EMBEDDED_CHECKPOINTS[0] if model is None else model), *load_for_inference(model, device, dtype)
     if processor is None:
         raise ValueError("expected a processor with a loaded model: Analyzer(model, processor)")
     return model.name_or_path or type(model).__name__, model.eval(), processor

@@ -233,3 +233,8 @@ def test_the_stock_pipeline_runs_and_logs_no_error(tiny_checkpoint, analyzer, ph
     np.testing.assert_array_equal(np.asarray(found["forged"]["mask"]), analyzer.analyze(photos[0]).mask * 255)
     batch = segment(photos[:3], batch_size=2)
     assert [one[0]["mask"].size for one in batch] == [photo.size for photo in photos[:3]]
+
+
+def test_an_empty_name_is_no_checkpoint():
+    with pytest.raises(ValueError, match="the name of the checkpoint is empty"):
+        Analyzer("")
