@@ -107,6 +107,21 @@ def test_continuous_integration_runs_every_supported_python(tool, project):
     assert makes == ["test-min", "test-latest"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "python", "words"),
+    [
+        (["latest"], None, []),
+        (["--workers", "2", "latest", "--", "tests/hub", "-x"], None, ["tests/hub", "-x"]),
+        (["latest", "--python", "3.13", "--", "-k", "one or two"], "3.13", ["-k", "one or two"]),
+        (["latest", "--python", "3.13", "tests/hub"], "3.13", ["tests/hub"]),
+        (["--python", "3.13", "latest", "--"], "3.13", []),
+    ],
+)
+def test_words_for_pytest_stand_after_all_others(tool, arguments, python, words):
+    options = tool.read_arguments(arguments)
+    assert (options.kind, options.python, options.pytest) == ("latest", python, words)
+
+
 @pytest.mark.parametrize("arguments", [[], ["oldest"], ["min", "--workers", "two"]])
 def test_wrong_usage_of_the_tool_exits_with_2(tool, arguments, capsys):
     with pytest.raises(SystemExit) as stopped:

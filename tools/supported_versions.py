@@ -179,15 +179,19 @@ def plan(kind: str, project: dict, python: str | None) -> tuple[list[tuple[str, 
     return [(f"python-{version}", path, []) for version, path in found.items()], missing
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
+def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line; words after `--` are for pytest, wherever `--python` stands."""
     parser = argparse.ArgumentParser(description="Run the tests on other versions of Python and of the libraries.")
     parser.add_argument("kind", choices=("min", "latest", "pythons"), help="lowest, newest, or every Python installed")
     parser.add_argument("--python", metavar="X.Y", help="this Python only")
     parser.add_argument("--workers", type=int, default=2, help="processes of the test suite (default: 2)")
     parser.add_argument("pytest", nargs="*", metavar="PYTEST_ARGUMENT", help="for pytest: folders, -k, ...")
-    # intermixed: the words after `--` are for pytest wherever --python stands
-    options = parser.parse_intermixed_args(arguments)
+    return parser.parse_intermixed_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    options = read_arguments(arguments)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     environments, missing = plan(options.kind, project, options.python)
     done = [try_out(*one, options.pytest, options.workers) for one in environments]
