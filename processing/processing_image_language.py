@@ -59,6 +59,7 @@ class ImageLanguageProcessor(ProcessorMixin):
     """
 
     question = ""
+    chat_template: str | dict[str, str] | None
 
     def __init__(
         self,
