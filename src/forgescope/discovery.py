@@ -26,14 +26,11 @@ def find_images(paths: Sequence[str], recursive: bool = True, leave_out: Path | 
         Paths as the user wrote them, joined with what was found; each file once, in the order of `paths`, sorted
         within a folder or pattern.
     """
-    skipped = os.path.abspath(leave_out) if leave_out is not None else None
     found: dict[str, str] = {}
     for path in paths:
         for image in _expand(path, recursive):
-            absolute = os.path.abspath(image)
-            if skipped is None or os.path.commonpath([skipped, absolute]) != skipped:
-                found.setdefault(absolute, image)
-    return list(found.values())
+            found.setdefault(os.path.abspath(image), image)
+    return [image for absolute, image in found.items() if not _is_within(absolute, leave_out)]
 
 
 def find_images_to_examine(paths: Sequence[str], recursive: bool, out: Path | None) -> list[str]:
@@ -47,11 +44,12 @@ def find_images_to_examine(paths: Sequence[str], recursive: bool, out: Path | No
     Raises:
         ValueError: there is no image, or there are images in that folder alone.
     """
-    images = find_images(paths, recursive, leave_out=out)
+    found = find_images(paths, recursive)
+    images = [image for image in found if not _is_within(os.path.abspath(image), out)]
     if images:
         return images
     named = ", ".join(paths)
-    if find_images(paths, recursive):
+    if found:
         raise ValueError(
             f"all images of {named} are in {out}, the folder of --out, and left out: choose another --out"
         )
@@ -71,8 +69,19 @@ def _expand(path: str, recursive: bool) -> Iterator[str]:
                 yield match
 
 
+def _is_within(absolute: str, folder: Path | None) -> bool:
+    if folder is None:
+        return False
+    place = os.path.abspath(folder)
+    return os.path.commonpath([place, absolute]) == place
+
+
+def _name_unlisted(error: OSError) -> None:
+    logger.warning("%s cannot be listed: %s", error.filename, error.strerror)
+
+
 def _walk(folder: str, recursive: bool) -> Iterator[str]:
-    for root, folders, files in os.walk(folder, onerror=lambda error: logger.warning("cannot be listed: %s", error)):
+    for root, folders, files in os.walk(folder, onerror=_name_unlisted):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
         yield from (os.path.join(root, name) for name in sorted(files) if _is_image_name(name))
 
