@@ -106,6 +106,7 @@ def main() -> None:
         os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars are for terminals; read when tqdm is imported
     # of libraries with each other; a user of the command line can do nothing about them
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    warnings.filterwarnings("ignore", category=UserWarning, module="huggingface_hub")
     try:
         status = app(prog_name=app.info.name, standalone_mode=False)
     except UsageError as error:
