@@ -31,7 +31,9 @@ def server(tiny_checkpoint, answering_checkpoint, repository, tmp_path_factory):
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=repository, env=environment)
         waited_until = time.monotonic() + STARTED_AFTER
-        while not (found := re.search(r'^{"local": "(http[^"]+)", "public": null}$', (folder / "log").read_text(), re.M)):
+        while not (
+            found := re.search(r'^{"local": "(http[^"]+)", "public": null}$', (folder / "log").read_text(), re.M)
+        ):
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < waited_until, "the demo did not start"
             time.sleep(0.2)
