@@ -1,21 +1,18 @@
 """From what a user names, files, folders and patterns, to a list of image files."""
 
 import glob
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .reading import IMAGE_SUFFIXES
 
-logger = logging.getLogger(__name__)
-
 
 def find_images(paths: Sequence[str], recursive: bool = True, leave_out: Path | None = None) -> list[str]:
     """List the image files that paths stand for.
 
-    A named file is always listed, whatever its suffix and also when it is missing, so that its error is reported.
-    Folders and patterns give files with an image suffix in any case; hidden files and folders are skipped.
+    A named file is always listed, whatever its suffix and also when it is missing, so that its error is reported. So
+    is a folder that cannot be listed. Folders and patterns give files with an image suffix in any case; hidden files and folders are skipped.
 
     Args:
         paths: files, folders, or patterns with `*`, `?`, `[...]` or `**`.
@@ -76,14 +73,12 @@ def _is_within(absolute: str, folder: Path | None) -> bool:
     return os.path.commonpath([place, absolute]) == place
 
 
-def _name_unlisted(error: OSError) -> None:
-    logger.warning("%s cannot be listed: %s", error.filename, error.strerror)
-
-
 def _walk(folder: str, recursive: bool) -> Iterator[str]:
-    for root, folders, files in os.walk(folder, onerror=_name_unlisted):
+    unlisted: list[OSError] = []
+    for root, folders, files in os.walk(folder, onerror=unlisted.append):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
         yield from (os.path.join(root, name) for name in sorted(files) if _is_image_name(name))
+    yield from (str(error.filename) for error in unlisted)
 
 
 def _is_image_name(path: str) -> bool:

@@ -124,6 +124,7 @@ def as_read_image(image: Image.Image) -> ReadImage:
 def _check_file(path: Path) -> None:
     try:
         if path.is_dir():
+            os.scandir(path).close()  # one that cannot be listed fails here, with the reason
             raise ImageReadError(f"{path}: expected an image file, got a folder")
         if not path.exists():
             hint = " (a broken link)" if path.is_symlink() else ""

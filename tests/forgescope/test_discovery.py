@@ -60,6 +60,14 @@ def test_images_that_are_all_in_the_folder_of_the_results_are_not_called_missing
         find_images_to_examine(["photos/z*", "photos/none*"], False, None)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_a_folder_that_cannot_be_listed_is_an_image_that_fails(tree):
+    (tree / "sub").chmod(0)
+    found = find_images(["photos"])
+    (tree / "sub").chmod(0o700)
+    assert found == ["photos/a.png", "photos/b.JPG", "photos/odd[1].jpg", "photos/sub"]
+
+
 def test_names_of_any_bytes_survive(tree):
     name = os.path.join(os.fsencode(tree), b"\xff.jpg")
     with open(name, "wb"):
