@@ -317,6 +317,12 @@ def test_an_unknown_model_ends_the_command(forgescope_demo):
 
 
 @needs_gradio
+def test_examples_that_are_no_folder_end_the_command(forgescope_demo):
+    sentence = "error: nowhere is no folder: --examples takes a folder of images\n"
+    assert forgescope_demo("--examples", "nowhere") == (2, sentence)
+
+
+@needs_gradio
 def test_a_taken_port_ends_the_command(forgescope_demo):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -42,6 +42,8 @@ def demo(
 
     disable_progress_bar()
     set_verbosity_error()
+    if examples is not None and not examples.is_dir():
+        raise ValueError(f"{examples} is no folder: --examples takes a folder of images")
     if examples is None and EXAMPLES.is_dir():
         examples = EXAMPLES
     offered = find_images([str(examples)], recursive=False) if examples is not None else []
