@@ -12,8 +12,8 @@ def find_images(paths: Sequence[str], recursive: bool = True, leave_out: Path | 
     """List the image files that paths stand for.
 
     A named file is always listed, whatever its suffix and also when it is missing, so that its error is reported. So
-    is a folder that cannot be listed. Folders and patterns give files with an image suffix in any case; hidden files and
-    folders are skipped.
+    is a folder that cannot be listed. Folders and patterns give files with an image suffix in any case; hidden ones,
+    and those in hidden folders, are skipped.
 
     Args:
         paths: files, folders, or patterns with `*`, `?`, `[...]` or `**`.
