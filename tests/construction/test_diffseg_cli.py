@@ -72,6 +72,12 @@ def arguments(photographs, config, out) -> list[str]:
     return [str(part) for part in ("diffseg", *real, *extra, "--settings", config, "--out", out)]
 
 
+def records(folder, name) -> list[dict]:
+    """Lines of a file; none where nothing was written to it yet."""
+    file = folder / name
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
 def files_of(folder, digest) -> dict[str, str]:
     """Hashes of files, without those that a killed process had not finished."""
     return {name: value for name, value in digest(folder).items() if "/." not in f"/{name}"}
@@ -82,12 +88,12 @@ def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(photographs, configur
     with ChatServer(answer_diffseg) as server:
         result = runner.invoke(app, arguments(photographs, configure(server.url), whole))
     assert result.exit_code == 0, result.output
-    rows = [json.loads(line) for line in (whole / "metadata.jsonl").read_text().splitlines()]
+    rows = records(whole, "metadata.jsonl")
     assert f"{len(rows)} edited images in {whole} (12 photographs looked at now)" in result.output
     assert "rejected: " in result.output
     calls = json.loads((whole / "statistics.json").read_text())["vision_language"]["calls"]
     assert f"vision-language model: {calls} calls, " in result.output
-    assert {row["base"] for row in rows} == {"real", "ai"}
+    assert {row["base"] for row in (*rows, *records(whole, "rejects.jsonl"))} == {"real", "ai"}
 
     def answer_or_kill(request):
         if len(server.bodies) == LAST_ANSWER:
@@ -105,12 +111,12 @@ def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(photographs, configur
         )
         output, _ = child.communicate(timeout=300)
         assert child.returncode == -signal.SIGKILL, output.decode()[-2000:]
-        done = (killed / "metadata.jsonl").read_text() + (killed / "rejects.jsonl").read_text()
-        assert 0 < len(done.splitlines()) < 12
+        done = records(killed, "metadata.jsonl") + records(killed, "rejects.jsonl")
+        assert 0 < len(done) < 12
         assert not (killed / "statistics.json").exists()
         result = runner.invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert f"({12 - len(done.splitlines())} photographs looked at now)" in result.output
+    assert f"({12 - len(done)} photographs looked at now)" in result.output
     assert files_of(killed, digest) == files_of(whole, digest)
 
 

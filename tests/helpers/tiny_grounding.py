@@ -30,6 +30,8 @@ DETECTOR_WIDTH = 32  # its norms have 32 groups
 QUERIES = 6
 IMAGE_SIZE = 64  # both models look at images of this side
 MAX_TOKENS = 64
+# of the last layer that makes boxes: centre, width and height before the sigmoid
+BOX_SPREAD, BOX_BIAS = 0.15, (0.0, 0.0, 1.5, 1.5)
 
 
 def tiny_grounding_dino(seed: int = 0) -> tuple[GroundingDinoForObjectDetection, GroundingDinoProcessor]:
@@ -77,14 +79,15 @@ def tiny_grounding_dino(seed: int = 0) -> tuple[GroundingDinoForObjectDetection,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = GroundingDinoForObjectDetection(config).eval()
-        # untrained boxes all lie around one point: spread them over the image; from a seed of their own, for versions
-        # of transformers draw more or fewer random numbers above
+        # untrained boxes are small and lie around one point: spread and widen them; from a seed of their own, for
+        # versions of transformers draw more or fewer random numbers above
         torch.manual_seed(seed)
         for head in model.bbox_embed:
             for layer in head.layers[:-1]:
                 torch.nn.init.xavier_uniform_(layer.weight)
-            torch.nn.init.normal_(head.layers[-1].bias, std=0.5)
-            torch.nn.init.normal_(head.layers[-1].weight, std=1.0)
+            torch.nn.init.normal_(head.layers[-1].weight, std=BOX_SPREAD)
+            with torch.no_grad():
+                head.layers[-1].bias.copy_(torch.tensor(BOX_BIAS))
     return model, GroundingDinoProcessor(GroundingDinoImageProcessor(size=size), tokenizer)
 
 
