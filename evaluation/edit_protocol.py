@@ -8,6 +8,7 @@ from .class_maps import AREA_THRESHOLD
 from .class_rows import EDITORS, EVERY_CLASS, FORGED
 from .perturbations import NONE
 from .protocol import Protocol
+from .results import ImageRecord
 from .rows import Row
 
 # Subset (or "" for any), perturbation and metric -> what the paper reports, 0 to 1.
@@ -36,6 +37,12 @@ class EditProtocol(Protocol):
     subsets: Literal["", "base", "variant"] = ""
     area_threshold: float = AREA_THRESHOLD
     values: Mapping[str, PaperValues] = field(default_factory=dict)
+
+    def calls_edited(self, record: ImageRecord) -> bool:
+        """Whether an image is called edited: by its edited share, or fake by a classifier's score."""
+        if record.label is None:
+            return record.score > self.area_threshold
+        return record.score >= self.threshold
 
     @property
     def reported(self) -> dict[str, tuple[str, str]]:

@@ -14,9 +14,8 @@ from forgescope.processing.chain_of_thought import LABELS, parse_chain_of_though
 from forgescope.processing.grounded_explanation import GroundedArtifact
 from forgescope.processing.grounded_text import plain_text
 
-from .decision import Verdict
 from .evaluation_images import MOST_SHOWN, ImageBook, outcome_of
-from .evaluation_pictures import COMPARED_LEGEND, agreement, compared
+from .evaluation_pictures import COMPARED_LEGEND, VERDICTS, agreement, compared
 from .grounded_answers import GroundedAnswer, read_grounded_answers
 from .grounded_data import GroundedImages, GroundedItem
 from .image_scores import read_scores, score_key
@@ -26,7 +25,6 @@ from .reasoning_answers import image_key, read_answers
 from .reasoning_data import AnnotatedImages
 from .report import artifact_regions
 
-VERDICTS: tuple[Verdict, Verdict] = ("authentic", "forged")
 TRUTHS = ("real", "fake")
 
 
@@ -67,7 +65,7 @@ def _keep_grounded(book: ImageBook, photo: Image.Image, item: GroundedItem, answ
     numbered = dict(enumerate(parts, start=1)) or {1: marked}
     drawn = {"photo": photo, "overlay": draw_phrases(photo, numbered), "compared": compared(photo, marked, truth)}
     drawn |= {"mask": Image.fromarray(marked * 255), "truth": Image.fromarray(truth * 255)}
-    row = _row(item.id, photo) | {
+    row = _row(item.file_name, photo) | {
         "forged_fraction": float(marked.mean()),
         "regions": regions,
         "explanation": plain_text(answer.text or "") or None,
@@ -75,8 +73,11 @@ def _keep_grounded(book: ImageBook, photo: Image.Image, item: GroundedItem, answ
     book.keep(row, drawn, agreement(marked, truth) | {"reference": plain_text(item.reference) or None})
 
 
-def reasoned_section(images: AnnotatedImages, answers: Path, page: Path) -> str:
-    """Write images with the reasons that were given of them, likewise; of several rounds, the first."""
+def reasoned_section(images: AnnotatedImages, answers: Path, page: Path, strict: bool = False) -> str:
+    """Write images with the reasons that were given of them, likewise; of several rounds, the first.
+
+    `strict` reads verdicts as the authors' script does, see `parse_chain_of_thought`.
+    """
     runs = read_answers(answers).runs(images.protocol.temperatures)
     texts = next(iter(runs.values()))[0]
     found = {item.id: item for item in images.items if image_key(item.id) in texts}
@@ -85,7 +86,7 @@ def reasoned_section(images: AnnotatedImages, answers: Path, page: Path) -> str:
         if not isinstance(photo, Image.Image):
             continue
         item, text = found[id_], texts[image_key(id_)]
-        label = parse_chain_of_thought(text).label
+        label = parse_chain_of_thought(text, strict).label
         verdict = "inconclusive" if label is None else VERDICTS[LABELS.index(label)]
         row = _row(id_, photo) | {"verdict": verdict, "explanation": text}
         facts = _facts(verdict, item.label, item.source) | {"reference": item.reference or None}

@@ -15,6 +15,7 @@ from forgescope.evaluation.perturbations import NONE
 from forgescope.evaluation.results import EvaluationResult, ImageRecord
 
 from .analyze import Analyzer
+from .decision import Verdict
 from .evaluation_images import ImageBook, outcome_of
 from .evaluation_runs import EvaluationRun
 from .examination import Examination
@@ -31,6 +32,10 @@ COMPARED_LEGEND = (
     "Over the grey photograph, green marks forged pixels that were found, orange those that were marked falsely, blue "
     "those that were missed; F1 and IoU of an image are those of these pixels."
 )
+CALLED_BY_TABLE = (
+    "Verdicts are by the thresholds of the checkpoint, misses and false alarms by the threshold of the table."
+)
+VERDICTS: tuple[Verdict, Verdict] = ("authentic", "forged")
 Mask = NDArray[np.uint8]
 
 
@@ -42,6 +47,7 @@ class WatchedImages:
         page: see `ImageBook`.
         total: likewise.
         prepare: what is done to images before the model sees them; None: nothing.
+        called: whether a table calls an image of this record fake; None: the checkpoint's verdict is what counts.
     """
 
     def __init__(
@@ -50,8 +56,9 @@ class WatchedImages:
         page: Path,
         total: int,
         prepare: Callable[[Image.Image], Image.Image] | None = None,
+        called: Callable[[ImageRecord], bool] | None = None,
     ):
-        self.analyzer, self.prepare = analyzer, prepare
+        self.analyzer, self.prepare, self.called = analyzer, prepare, called
         self.book = ImageBook(page, total, analyzer.localizer.editors)
 
     def watch(self, example: Example, prediction: Any, record: ImageRecord) -> None:
@@ -69,10 +76,11 @@ class WatchedImages:
         truth = None
         if found.probability_map is not None and example.mask is not None:
             truth = (np.asarray(example.mask) > 0).astype(np.uint8)
+        verdict = report.verdict if self.called is None else VERDICTS[self.called(record)]
         words = ("authentic", "forged") if record.label is None else ("real", "fake")
         facts: Row = {
             "truth": words[record.positive],
-            "outcome": outcome_of(report.verdict, record.positive),
+            "outcome": outcome_of(verdict, record.positive),
             "subset": record.source,
         }
         if truth is not None:
@@ -88,6 +96,7 @@ class WatchedImages:
         self.book.add_failures(result.skipped)
         name = result.perturbation.name
         sentences = [] if name == NONE.name else [f"Images are shown after {name}."]
+        sentences += [CALLED_BY_TABLE] if self.called is not None else []
         if any(entry.get("f1") is not None for entry in self.book.entries):
             threshold = self.analyzer.rule.mask_threshold
             sentences += [f"Pixels are marked from a probability of {threshold:g}.", COMPARED_LEGEND]

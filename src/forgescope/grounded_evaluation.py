@@ -20,7 +20,7 @@ from forgescope.evaluation.grounded_scores import (
     phrase_counts,
     united,
 )
-from forgescope.evaluation.perturbations import Perturbation
+from forgescope.evaluation.perturbations import NONE, Perturbation
 from forgescope.evaluation.results import EvaluationResult, Skipped
 from forgescope.evaluation.rules import Authentic
 from forgescope.evaluation.text_scores import TextEmbedder
@@ -225,8 +225,9 @@ def _note_on_phrases(records: Sequence[ArtifactRecord], perturbation: str, rule:
         return ""
     annotated = sum(len(record.phrases) for record in told_apart if record.phrases is not None)
     found, paired = (sum(getattr(record, name) for record in told_apart) for name in ("found", "paired"))
+    which = "untouched images" if perturbation == NONE.name else perturbation
     return (
-        f"{perturbation}: {annotated} artifacts are annotated, {found} were found in the same images, {paired} paired "
+        f"{which}: {annotated} artifacts are annotated, {found} were found in the same images, {paired} paired "
         f"({rule.matching}); found ones without a partner count with union alone"
     )
 

@@ -71,7 +71,8 @@ def legends(rows: Sequence[Row], columns: dict[str, bool]) -> list[str]:
         columns: of `optional_columns`.
     """
     named = any(region.get("phrase") for row in rows for region in row.get("regions", ()))
-    sentences = [EDITOR_LEGEND if columns["editors"] else PHRASE_LEGEND if named else FORGED_LEGEND]
+    marks = any(row["forged_fraction"] is not None for row in rows)
+    sentences = [EDITOR_LEGEND if columns["editors"] else PHRASE_LEGEND if named else FORGED_LEGEND] * marks
     sentences += [AI_LEGEND] * columns["ai"]
     return sentences + [PROVENANCE_LEGEND] * columns["provenance"]
 

@@ -64,7 +64,7 @@ def draw_masked_images(
         ValueError: it has not this split, or no image of the protocol's subsets.
     """
     builder = corpus_builder(protocol.corpus, data, protocol.config, hash_files=False, **protocol.options)
-    notes = Notes()
+    notes = Notes(most_examples=None)  # every lost image is named
     pieces = split_pieces(builder, protocol.name, split or protocol.split, data, notes)
     subsets = {source: subset for subset, sources in protocol.groups.items() for source in sources}
     pools: dict[Pool, list[tuple[str, str]]] = {}

@@ -106,7 +106,7 @@ def test_masks_of_another_system_beside_the_paper(run, synthscars, tmp_path):
         "LEGION, Tables 2, 3 and 10",
         "one mask an image (union), mean over images, masks by fillpoly, images without artifact: left out",
         "one mask a phrase (per_phrase), counts of the data set added, masks by fillpoly, phrases paired by best",
-        "none: 6 artifacts are annotated, 6 were found in the same images, 6 paired (best)",
+        "untouched images: 6 artifacts are annotated, 6 were found in the same images, 6 paired (best)",
         "no CSS: name its embeddings by --embedder, such as sentence-transformers/paraphrase-MiniLM-L6-v2",
         "masks as given",
     ):
@@ -257,6 +257,8 @@ def test_masks_of_other_sizes_and_missing_answers_are_named(run, synthscars, tmp
         ),
         (["legion-synthscars", "--answers", "a", "--split", "train"], "needs the split train"),
         (["legion-synthscars", "--answers", "a", "--longest-edge", "512"], "--longest-edge is of a model that is"),
+        (["legion-synthscars", "--answers", "a", "--dtype", "bfloat16"], "--dtype is of a model that is asked"),
+        (["legion-synthscars", "--answers", "a", "--batch-size", "2"], "--batch-size is of a model that is asked"),
         (["legion-loki", "--answers", "a", "--rasterizer", "coco"], "its masks are not made of polygons"),
         (["legion-robustness", "--answers", "a", "--embedder", "x"], "it compares no explanations"),
         (

@@ -2,12 +2,14 @@
 
 import io
 import json
+import shutil
 import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from report_page import page_data
 
 from forgescope.cli import main
 from forgescope.datasets_scripts.format_alignment import align_format
@@ -207,6 +209,26 @@ def test_a_folder_is_measured_by_its_labels(run, gamma, repository, tmp_path):
     assert "image level, class fake, threshold 0.5" in out
 
 
+def test_misses_on_the_page_are_those_of_the_table(run, gamma, genimage, tmp_path):
+    """The checkpoint calls an image fake from 0.9 on, the table from 0.5."""
+    shutil.copytree(gamma, tmp_path / "late")
+    settings = json.loads((tmp_path / "late/config.json").read_text()) | {"forged_threshold": 0.9}
+    (tmp_path / "late/config.json").write_text(json.dumps(settings))
+    words = ("--protocol", "gamma-genimage", "--data", genimage, "--resamples", 0)
+    status, _, _ = run(tmp_path / "late", *words, "--html", tmp_path / "page.html", "--json", tmp_path / "rows.json")
+    assert status == 0
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    (accuracy,) = [row for row in rows if (row["source"], row["metric"]) == ("all", "image_accuracy")]
+    images = page_data(tmp_path / "page.html")["rows"]
+    for image in images:
+        wrong = (image["score"] >= 0.5) != (image["truth"] == "fake")
+        assert image["outcome"] == ({"fake": "missed", "real": "false alarm"}[image["truth"]] if wrong else None)
+    right = sum(image["outcome"] is None for image in images)
+    assert accuracy["value"] == pytest.approx(right / len(images))
+    assert 0 < right < len(images)
+    assert "by the threshold of the table" in (tmp_path / "page.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -218,6 +240,9 @@ def test_a_folder_is_measured_by_its_labels(run, gamma, repository, tmp_path):
             "--preset, --calibrate cannot be used with gamma-genimage: leave it out",
         ),
         (["--per-class", "5"], "--per-class cannot be used without --protocol"),
+        (["--calibrate", "5"], "--calibrate must be at least 0 and below 1, a share of false alarms, got 5"),
+        (["--plot", "chart.xyz"], "--plot chart.xyz: expected a name that ends in .png, .svg or .pdf"),
+        (["--seed", "-1"], "'--seed'"),
         (["--protocol", "gamma-genimage", "--perturb", "blur"], "expected table2, none, jpeg:80"),
     ],
 )

@@ -20,6 +20,8 @@ TAKEN = {
     | {"split", "reduction", "authentic", "per_class", "perturb"},
     "families": {"answers", "per_class"},
 }
+# Endings of a chart; none: the runs that write several pictures make a folder.
+CHARTS = ("", ".png", ".svg", ".pdf")
 # Kinds whose answers are kept in a file, and may be another system's.
 ANSWERED = ("reasoning", "grounded", "families")
 
@@ -74,14 +76,19 @@ def evaluate(
     Example: forgescope evaluate iclnet-mini --data examples --preset iclnet --format html
     """
     given: dict[str, Any] = dict(locals())
+    from transformers.utils.logging import disable_progress_bar
+
     from forgescope.cli.evaluate_folder import calibrate_and_tell
     from forgescope.cli.evaluate_report import name_skipped, show_and_write
     from forgescope.evaluation.protocols import find_protocol
 
+    disable_progress_bar()  # of loading weights; those of the images are shown
     table = None if protocol is None else find_protocol(protocol)
     kind = _kind(table)
     _refuse(given | {"save": save or None}, kind, "without --protocol" if table is None else f"with {table.name}")
     page = options.page_file(report_format, html)
+    if plot is not None and plot.suffix.lower() not in CHARTS:
+        raise ValueError(f"--plot {plot}: expected a name that ends in .png, .svg or .pdf")
     make_places(json_file, markdown, page, plot)
     # answers are kept beside the rows, if these have a file
     rows_file = None if json_file == STANDARD_OUTPUT else json_file
@@ -142,6 +149,11 @@ def _refuse(given: dict[str, Any], kind: str, where: str) -> None:
     unused = [f"--{name}".replace("_", "-") for name in given if name in known and given[name] is not None]
     if unused:
         raise ValueError(f"{', '.join(unused)} cannot be used {where}: leave it out")
+    if given["model"] is None and kind in ANSWERED:
+        for name, usual in (("batch_size", None), ("dtype", "auto")):
+            if given[name] != usual:
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option} is of a model that is asked: leave it out with --answers alone")
     if given["model"] is None and kind not in ANSWERED:
         raise ValueError(
             "MODEL is missing: name a checkpoint; only the mmfr and legion protocols can do without, with --answers"

@@ -112,6 +112,8 @@ def _check_calibration(rate: float | None, save: bool, perturbations: list[str],
     """Refuse, before the long run, what cannot be done after it."""
     from forgescope.hub import resolve_checkpoint
 
+    if rate is not None and not 0 <= rate < 1:
+        raise ValueError(f"--calibrate must be at least 0 and below 1, a share of false alarms, got {rate:g}")
     if save and rate is None:
         raise ValueError("--save needs --calibrate RATE: it writes the thresholds that were chosen")
     if rate is not None and UNPERTURBED not in perturbations:

@@ -96,15 +96,17 @@ Threshold = Annotated[str | None, typer.Option(help="Pixel probability, 0 to 1, 
 BorderIgnore = Annotated[
     str | None, typer.Option(metavar="E,D", help="Ignore mask borders: erode and dilate, odd, in pixels.")
 ]
-MetricBatchSize = Annotated[int | None, typer.Option(help="Images of a batch for --reduction batch.")]
+MetricBatchSize = Annotated[int | None, typer.Option(min=1, help="Images of a batch for --reduction batch.")]
 Perturb = Annotated[
     str | None,
     typer.Option(help="table2, or jpeg:80, crop:20, resize:256, noise:0.1, blur:5, jpeg:80+crop:20, with commas."),
 ]
-Seed = Annotated[int, typer.Option(help="Seed of random crops and noise, and of a protocol's draw.")]
-BatchSize = Annotated[int | None, typer.Option(help="Images in one forward pass.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of random crops and noise, and of a protocol's draw.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in one forward pass.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")]
-Dtype = Annotated[str, typer.Option(help="float32 or bfloat16; default: float32.")]
+Dtype = Annotated[
+    str, typer.Option(help="float32 or bfloat16; auto: float32, and of a model that writes texts as it was saved.")
+]
 Resamples = Annotated[int, typer.Option(min=0, help="Bootstrap draws of the intervals; 0: none.")]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the rows as JSON; -: print them alone.")

@@ -91,4 +91,4 @@ def run_reasoning(
         seed=seed,
         resamples=resamples,
     )
-    return run, "" if page is None else reasoned_section(images, file, page)
+    return run, "" if page is None else reasoned_section(images, file, page, strict=rule == "drop")

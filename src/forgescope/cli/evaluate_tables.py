@@ -52,7 +52,15 @@ def run_images(
     perturbations = parse_perturbations(perturb or ",".join(table.perturbations))
     drawn = draw_test_images(table, data, real, per_class, seed)
     analyzer = load_verdicts(model, **settings)
-    images = None if page is None else WatchedImages(analyzer, page, drawn.total, lambda photo: prepare(photo, table))
+    images = None
+    if page is not None:
+        images = WatchedImages(
+            analyzer,
+            page,
+            drawn.total,
+            lambda photo: prepare(photo, table),
+            lambda record: record.score >= table.threshold,
+        )
     watch = None if images is None else images.watch
     run = evaluate_protocol(analyzer, table, drawn, perturbations, seed=seed, resamples=resamples, watch=watch)
     return run, section_of(images, run)
@@ -93,7 +101,8 @@ def run_edits(
     drawn = draw_edited_images(table, EditData(data, **folders, editors=editors_of(judges[0])), per_class, seed)
     # a foreign classifier makes no report
     first = judges[0] if isinstance(judges[0], Analyzer) else None
-    images = None if page is None or first is None else WatchedImages(first, page, drawn.total)
+    called = table.calls_edited if table.level == "images" else None
+    images = None if page is None or first is None else WatchedImages(first, page, drawn.total, called=called)
     watch = None if images is None else images.watch
     draws: dict[str, Any] = {"seed": seed, "resamples": resamples}
     run = evaluate_edits(judges, table, drawn, perturbations, tolerance=allowed, watch=watch, **draws)

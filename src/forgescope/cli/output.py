@@ -88,10 +88,10 @@ def json_writer(file: Path | None) -> Iterator[Callable[[str], None]]:
 
 
 def make_places(*files: Path | None) -> None:
-    """Make the folders of files that are written after a long run, so that none is in vain.
+    """Make the folders of files that are written after a long run, and see that each can be, so that none is in vain.
 
     Args:
-        files: None: not wanted; `-`: standard output.
+        files: None: not wanted; `-`: standard output; without an ending, a folder.
 
     Raises:
         OSError: a file cannot be written there.
@@ -99,9 +99,15 @@ def make_places(*files: Path | None) -> None:
     for file in files:
         if file is None or file == STANDARD_OUTPUT:
             continue
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(file.parent, os.W_OK):
-            raise PermissionError(f"cannot write {file}: its folder allows it to nobody here, choose another place")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.suffix:
+                is_new = not file.exists()
+                file.open("ab").close()
+                if is_new:
+                    file.unlink()
+        except OSError as error:
+            raise OSError(f"cannot write {file}: {error.strerror or error}; choose another place") from error
 
 
 def print_json(value: Any, file: Any = None) -> None:

@@ -76,9 +76,9 @@ function facts(row) {
     ['Truth', [row.truth, row.outcome].filter(Boolean).join(': ')], ['Subset', row.subset],
     ['F1', digits(row.f1)], ['IoU', digits(row.iou)],
     ['Forged share', percent(row.forged)], ['AI-made share', percent(row.ai)],
-    ['Editors', row.editors.map(([name, , share]) => `${name} ${share}`).join(', ')],
+    ['Editors', editors(row)],
     ['Size', `${row.width} × ${row.height}`],
-  ].filter(([, text]) => text).flatMap(([name, text]) => [make('dt', {}, name), make('dd', {}, text)])));
+  ].filter(([, said]) => said?.length).flatMap(([name, said]) => [make('dt', {}, name), make('dd', {}, ...[said].flat())])));
   if (row.views.length) parts.push(make('h3', {}, 'Checkpoints'), viewTable(row));
   if (row.explanation) parts.push(fold('Explanation', ...paragraphs(row.explanation)));
   if (row.reference) parts.push(fold('Annotated explanation', ...paragraphs(row.reference)));
@@ -104,15 +104,22 @@ function scale(row) {
 
 const fold = (title, ...children) => make('details', { open: true }, make('summary', {}, make('b', {}, title)), ...children);
 
+const columnClass = (title) => `of-${title.toLowerCase().replace(/\W+/g, '-')}`;
+
 function grid(className, titles, lines) {
-  const heads = make('tr', {}, ...titles.map((title) => make('th', { className: title.toLowerCase() }, title)));
+  const heads = make('tr', {}, ...titles.map((title) => make('th', { className: columnClass(title) }, title)));
   return make('table', { className }, make('thead', {}, heads), make('tbody', {}, ...lines));
 }
 
 function viewTable(row) {
   return grid('small', ['Model', 'Verdict', 'Score', 'Forged share'], row.views.map((view) => make('tr', {},
-    make('td', {}, view.model), make('td', {}, badge(view)), make('td', {}, view.score.toFixed(3)),
+    make('td', { className: columnClass('Model') }, view.model), make('td', {}, badge(view)), make('td', {}, view.score.toFixed(3)),
     make('td', {}, percent(view.forged_fraction)))));
+}
+
+function namedEditor(row, name) {
+  const [, color] = row.editors.find(([one]) => one === name) ?? [];
+  return make('span', {}, color ? swatch(color) : null, name);
 }
 
 function artifact(region) {
@@ -124,14 +131,15 @@ function regionTable(row) {
   const cells = [
     ['#', (region, place) => String(region.number ?? place + 1)],
     ['Artifact', (region) => region.phrase && artifact(region)],
-    ['Editor', (region) => region.editor],
+    ['Editor', (region) => region.editor && namedEditor(row, region.editor)],
     ['Share', (region) => percent(region.area_fraction)],
-    ['Mean probability', (region) => region.mean_probability?.toFixed(3)],
+    // several checkpoints have votes, not probabilities
+    [row.views.length ? 'Mean agreement' : 'Mean probability', (region) => region.mean_probability?.toFixed(3)],
     ['Box', (region) => region.box?.join(', ')],
   ].filter(([, text]) => row.regions.some((region, place) => text(region, place)));
   const lines = row.regions.map((region, place) => {
     const line = make('tr', { tabIndex: 0 }, ...cells.map(([title, text]) =>
-      make('td', { className: title.toLowerCase() }, text(region, place) ?? '')));
+      make('td', { className: columnClass(title) }, text(region, place) ?? '')));
     if (region.color) line.cells[0].prepend(swatch(region.color));
     const mark = (on) => byId('frame').querySelectorAll('rect')[place].classList.toggle('on', on);
     for (const event of ['mouseenter', 'focus']) line.addEventListener(event, () => mark(true));

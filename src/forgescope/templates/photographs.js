@@ -57,10 +57,9 @@ function swatch(color) {
   return square;
 }
 
-function editorsCell(row) {
-  return make('td', {}, ...row.editors.map(([name, color, share]) =>
-    make('div', { className: 'editor' }, swatch(color), `${name} ${share}`)));
-}
+const editors = (row) => row.editors.map(([name, color, share]) =>
+  make('div', { className: 'editor' }, swatch(color), `${name} ${share}`));
+const editorsCell = (row) => make('td', {}, ...editors(row));
 
 function regionsCell(row) {
   if (row.verdict === 'failed') return make('td');
@@ -70,7 +69,9 @@ function regionsCell(row) {
 
 function explanationCell(row) {
   if (!row.explanation) return make('td');
-  const [first] = row.explanation.split('\n');
+  const lines = row.explanation.split('\n');
+  // the first stage of FakeReasoning is the same for every image
+  const first = lines.find((line) => line.startsWith('Reasoning:')) ?? lines[0];
   const summary = make('summary', {}, first.length > 80 ? `${first.slice(0, 80)}…` : first);
   return make('td', { className: 'said' }, make('details', {}, summary, ...paragraphs(row.explanation)));
 }
@@ -91,7 +92,7 @@ const columns = [
   { title: 'Verdict', key: (row) => row.verdict, cell: (row) => make('td', {}, badge(row) ?? ''), unless: !known('verdict') },
   { title: 'Truth', key: (row) => row.truth, cell: (row) => make('td', {}, row.truth ?? '', outcome(row)),
     unless: !known('truth') },
-  { title: 'Subset', key: (row) => row.subset, cell: (row) => make('td', {}, row.subset ?? ''),
+  { title: 'Subset', key: (row) => row.subset, cell: (row) => make('td', { className: 'subset' }, row.subset ?? ''),
     unless: !known('subset') },
   { title: 'Score', numeric: true, key: (row) => row.score, cell: scoreCell, unless: !known('score') },
   { title: 'F1', numeric: true, key: (row) => row.f1, cell: (row) => number(digits(row.f1)), unless: !known('f1') },
