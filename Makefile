@@ -20,8 +20,9 @@ help: ## Show this list
 
 demo: $(VENV)/.installed ## Install, and mark the forged pixels of the photographs in examples/
 	$(BIN)/forgescope detect $(DEMO_IMAGES) --out $(DEMO_OUT) --format html --overwrite
-	@echo "Overlay pictures: $(DEMO_OUT)/"
-	@echo "Report:           $(DEMO_OUT)/report.jsonl"
+	@echo "Overlay pictures:   $(DEMO_OUT)/overlays/"
+	@echo "Report:             $(DEMO_OUT)/report.html"
+	@echo "What a score means: docs/limits.md"
 
 test: $(VENV)/.installed-test ## Install, and run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile

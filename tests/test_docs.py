@@ -104,6 +104,13 @@ def test_make_targets_exist(page):
     assert {words[1] for words in command_lines(page) if words[0] == "make"} <= targets
 
 
+def test_the_demo_names_its_pictures_and_ends_with_what_a_score_means():
+    rule = re.search(r"^demo:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    assert "$(DEMO_OUT)/overlays/" in rule
+    page = re.search(r"(docs/\w+\.md)\"$", rule.splitlines()[-1])[1]
+    assert (ROOT / page).read_text().startswith("# What a score means")
+
+
 @SOURCES
 def test_scripts_and_tests_of_command_lines_exist(page):
     words = [
