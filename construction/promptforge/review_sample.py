@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-METADATA = "metadata.jsonl"
+METADATA, REJECTS = "metadata.jsonl", "rejects.jsonl"
 UNKNOWN_SOURCE = "unknown"
 FILE_KEYS = ("file_name", "original_file_name", "mask_file_name")
 ORDER_BYTES = 16
@@ -86,11 +86,13 @@ def metadata_files(folder: Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        ValueError: there is none.
+        ValueError: there is none, perhaps because every pair was rejected.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} does not exist: give the folder that was annotated")
     files = [file for file in (folder / METADATA, *sorted(folder.glob(f"*/{METADATA}"))) if file.is_file()]
+    if not files and (folder / REJECTS).is_file():
+        raise ValueError(f"no pair in {folder} was kept, all were rejected: {REJECTS} says why")
     if not files:
         raise ValueError(f"no <split>/{METADATA} in {folder}: give the folder that was annotated")
     return files

@@ -269,6 +269,9 @@ def test_folders_that_cannot_be_reviewed(tmp_path):
         write_review(tmp_path / "absent")
     with pytest.raises(ValueError, match="no <split>/metadata.jsonl in"):
         write_review(tmp_path)
+    (tmp_path / "rejects.jsonl").write_text('{"id": "a", "reason": "too_few_matches"}\n')
+    with pytest.raises(ValueError, match=r"no pair in .* was kept, all were rejected: rejects\.jsonl says why$"):
+        write_review(tmp_path)
     write_rows(tmp_path / "train", ["{"])
     with pytest.raises(ValueError, match=r"can be shown: train/metadata.jsonl, line 1: not a JSON object$"):
         write_review(tmp_path)
