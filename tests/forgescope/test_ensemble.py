@@ -13,7 +13,7 @@ from forgescope.cli import main
 from forgescope.decision import DecisionRule
 from forgescope.ensemble import Ensemble, agree
 from forgescope.reading import ImageReadError
-from forgescope.report import ForgeryReport
+from forgescope.report import ForgeryReport, Region
 
 
 def report(verdict, mask, score=0.4, **settings):
@@ -69,6 +69,21 @@ def test_a_pixel_needs_more_than_half_of_the_models_that_mark_pixels():
     assert agreed.forged_fraction == pytest.approx(4 / 24)
     assert [region.box for region in agreed.regions] == [(1, 0, 2, 4)]
     assert agreed.notes[-1].endswith("more than half of the 2 checkpoints that mark pixels mark it.")
+
+
+def test_each_view_keeps_what_the_agreed_report_has_no_room_for():
+    editors = {"attribution": {"sdxl": 0.75, "glide": 0.25}, "regions": [Region((0, 0, 1, 4), 1 / 6, 0.9, "sdxl")]}
+    named = Region((1, 0, 3, 4), 1 / 3, 0.8, number=1, phrase="left hand", explanation="six fingers")
+    words = {"regions": [named], "explanation": "A hand.\n1. left hand: six fingers"}
+    agreed = agree([report("forged", marked(0), **editors), report("forged", marked(1, 2), **words)])
+    found = json.loads(json.dumps(agreed.to_dict()))
+    assert (found["attribution"], found["regions"]) == (None, [])
+    first, second = found["views"]
+    assert (first["attribution"], first["explanation"]) == (editors["attribution"], None)
+    assert [region["editor"] for region in first["regions"]] == ["sdxl"]
+    assert (second["attribution"], second["explanation"]) == (None, words["explanation"])
+    assert second["regions"] == [named.to_dict()]
+    assert (second["regions"][0]["phrase"], second["regions"][0]["explanation"]) == ("left hand", "six fingers")
 
 
 def test_models_without_masks():
