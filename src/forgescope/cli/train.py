@@ -37,7 +37,7 @@ def iclnet(
     resume: Annotated[bool, RESUME] = False,
     as_json: Json = False,
 ) -> None:
-    """Train ICL-Net and save the best checkpoint with its image processor.
+    """Train ICL-Net and save the best checkpoint, with a mini recipe the last, and its image processor.
 
     Several processes: torchrun --nproc_per_node 2 -m forgescope train iclnet --data DIR
 
@@ -71,7 +71,7 @@ def gamma(
     resume: Annotated[bool, RESUME] = False,
     as_json: Json = False,
 ) -> None:
-    """Train GAMMA and save the best checkpoint with its image processor.
+    """Train GAMMA and save the best checkpoint, with a mini recipe the last, and its image processor.
 
     Several processes: torchrun --nproc_per_node 2 -m forgescope train gamma --data DIR
 
@@ -128,7 +128,7 @@ def diffseg(
     resume: Annotated[bool, RESUME] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a baseline of DiffSeg30k and save the best checkpoint with its image processor.
+    """Train a DiffSeg30k baseline and save the best checkpoint, with a mini recipe the last, and its image processor.
 
     Several processes: torchrun --nproc_per_node 2 -m forgescope train diffseg --data DIR
 
