@@ -97,6 +97,8 @@ class ImageBook:
         shown = [f"{self.left_out} further images are not shown."] * bool(self.left_out)
         said = [*shown, *legends(self.rows, columns), *sentences]
         wrong = sum(bool(entry.get("outcome")) for entry in self.entries)
+        box = f'<label><input type="checkbox" id="wrong"> only wrong verdicts {wrong}</label>'
+        judged = any(entry.get("truth") for entry in self.entries)
         return fill_template(
             "evaluation_images.html",
             legend=html.escape(" ".join(said)),
@@ -106,7 +108,7 @@ class ImageBook:
                 self.pictures,
                 thresholds,
                 columns,
-                f'<label><input type="checkbox" id="wrong"> only wrong verdicts {wrong}</label>',
+                box if judged else "",
             ),
         )
 

@@ -155,7 +155,7 @@ def test_what_could_not_be_scored_has_a_row(tmp_path):
     (row,) = page_data(markup)["rows"]
     assert (row["path"], row["verdict"], row["error"]) == ("<a>.png", "failed", "<a>.png: damaged")
     assert "<a>" not in markup
-    assert "only wrong verdicts 0" in markup
+    assert "only wrong verdicts" not in markup
 
 
 @pytest.mark.parametrize("option", ["--html", "--json", "--markdown", "--plot"])

@@ -93,7 +93,7 @@ const columns = [
   { title: 'Truth', key: (row) => row.truth, cell: (row) => make('td', {}, row.truth ?? '', outcome(row)),
     unless: !known('truth') },
   { title: 'Subset', key: (row) => row.subset, cell: (row) => make('td', { className: 'subset' }, row.subset ?? ''),
-    unless: !known('subset') },
+    unless: new Set(report.rows.map((row) => row.subset)).size < 2 },
   { title: 'Score', numeric: true, key: (row) => row.score, cell: scoreCell, unless: !known('score') },
   { title: 'F1', numeric: true, key: (row) => row.f1, cell: (row) => number(digits(row.f1)), unless: !known('f1') },
   { title: 'IoU', numeric: true, key: (row) => row.iou, cell: (row) => number(digits(row.iou)), unless: !known('iou') },
