@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forgescope.cli.evaluate_answers import answers_file, load_embedder
+
 if TYPE_CHECKING:
     from forgescope.evaluation.family_rows import FamilyProtocol
     from forgescope.evaluation.grounded_protocol import GroundedProtocol
@@ -75,7 +77,7 @@ def run_grounded(
     from forgescope.grounded_pictures import save_pictures
 
     rule = GroundedRule.chosen(targets, reduction, matching=matching, empty=authentic, cleaning=cleaning)
-    file = _answers_file(answers, json_file, model)
+    file = answers_file(answers, json_file, model)
     if longest_edge is not None and model is None:
         raise ValueError("--longest-edge is of a model that is asked: leave it out with --answers alone")
     if embedder is not None and not protocol.texts:
@@ -87,11 +89,6 @@ def run_grounded(
         rouge_l("", "")
     if protocol.phrases and "per_phrase" in rule.targets:
         check_matching(rule.matching)
-    encoder = None
-    if embedder is not None:
-        from forgescope.evaluation.text_encoders import load_text_encoder
-
-        encoder = load_text_encoder(embedder, settings["device"])
     perturbations = parse_perturbations(perturb or ",".join(protocol.perturbations))
     images = draw_grounded_images(with_rasterizer(protocol, rasterizer), data, per_class, seed, split)
     grounder = None if model is None else load_grounded_model(model, **settings, longest_edge=longest_edge)
@@ -103,7 +100,7 @@ def run_grounded(
         model=model or "",
         rule=rule,
         settings={} if grounder is None else grounder.settings,
-        embedder=encoder,
+        embedder=load_embedder(embedder, settings["device"]),
         seed=seed,
         resamples=resamples,
     )
@@ -133,7 +130,7 @@ def run_families(
     from forgescope.image_scores import evaluate_families
     from forgescope.protocol_data import draw_test_images
 
-    file = _answers_file(answers, json_file, model)
+    file = answers_file(answers, json_file, model)
     images = draw_test_images(protocol, data, None, per_class, seed)
     scorer = None if model is None else load_scorer(model, **settings)
     run = evaluate_families(images, protocol, file, scorer, model=model or "", resamples=resamples)
@@ -142,14 +139,3 @@ def run_families(
         chart.parent.mkdir(parents=True, exist_ok=True)
         save_protocol_plot([row for row in run.rows if row.source in protocol.families], chart)
     return run, "" if page is None else scored_section(images, protocol, file, page)
-
-
-def _answers_file(answers: Path | None, json_file: Path | None, model: str | None) -> Path:
-    if model is None and answers is None:
-        raise ValueError("MODEL is missing: name a checkpoint, or --answers FILE with the answers of another system")
-    from forgescope.cli.evaluate_reasoning import ANSWERS_SUFFIX
-
-    file = answers or (json_file and json_file.with_suffix(ANSWERS_SUFFIX))
-    if file is None:
-        raise ValueError("give --answers FILE or --json FILE: the answers are kept there, and a stopped run goes on")
-    return file

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from forgescope.cli.evaluate_answers import answers_file, load_embedder
+
 if TYPE_CHECKING:
     from forgescope.evaluation.reasoning_protocol import ReasoningProtocol
     from forgescope.evaluation_runs import EvaluationRun
-
-# Where answers are kept without --answers: beside the rows.
-ANSWERS_SUFFIX = ".answers.jsonl"
 
 
 def run_reasoning(
@@ -62,18 +61,9 @@ def run_reasoning(
         raise ValueError(f"--embedder cannot be used with {protocol.name}: it compares no reasons")
     if plot is not None and protocol.rounds > 1:
         raise ValueError(f"--plot cannot be used with {protocol.name}: leave it out")
-    file = answers or (json_file and json_file.with_suffix(ANSWERS_SUFFIX))
-    if model is None and answers is None:
-        raise ValueError("MODEL is missing: name a checkpoint, or --answers FILE with the answers of another system")
-    if file is None:
-        raise ValueError("give --answers FILE or --json FILE: the answers are kept there, and a stopped run goes on")
+    file = answers_file(answers, json_file, model)
     if protocol.texts:
         text_scores([""], [""])  # missing packages are told before the long run
-    encoder = None
-    if embedder is not None:
-        from forgescope.evaluation.text_encoders import load_text_encoder
-
-        encoder = load_text_encoder(embedder, settings["device"])
     images = draw_annotated_images(protocol, data, per_class, seed)
     answerer = None
     if model is not None:
@@ -86,7 +76,7 @@ def run_reasoning(
         answerer,
         model=model or "",
         unparsed=rule,
-        embedder=encoder,
+        embedder=load_embedder(embedder, settings["device"]),
         per_class=per_class,
         seed=seed,
         resamples=resamples,
