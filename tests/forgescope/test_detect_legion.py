@@ -1,6 +1,7 @@
 """Detection by LEGION: its head decides, artifacts are the regions, and the head can be asked alone."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -182,6 +183,39 @@ def test_a_folder_on_the_command_line(legion_checkpoint, tmp_path, monkeypatch, 
     assert [(row["mask"], row["overlay"], row["forged_fraction"]) for row in alone] == [(None, None, None)] * 3
     assert [path.name for path in (tmp_path / "fast").iterdir()] == ["report.jsonl"]
     assert "holds results with explanations False, this run has None" in refused.err
+
+
+def test_a_head_that_is_not_trained_is_named_once(legion_checkpoint, tmp_path, monkeypatch, capsys):
+    checkpoint = shutil.copytree(legion_checkpoint, tmp_path / "untrained")
+    config = json.loads((checkpoint / "config.json").read_text()) | {"detection_head_trained": False}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    for color in COLORS:
+        plain_photo(color).save(tmp_path / f"{color}.png")
+    sentence = (
+        f"no verdict of {checkpoint} on 3 images, whose scores say nothing: its detection head is not trained "
+        "(forgescope train legion-detection)\n"
+    )
+    verbosity = transformers_logging.get_verbosity()
+    try:
+        for models in ([checkpoint], [checkpoint, legion_checkpoint]):
+            asked = [word for model in models for word in ("--model", str(model))]
+            words = [
+                "detect",
+                str(tmp_path / "*.png"),
+                *asked,
+                "--device",
+                "cpu",
+                "--out",
+                str(tmp_path / str(len(models))),
+            ]
+            monkeypatch.setattr(sys, "argv", ["forgescope", *words])
+            with pytest.raises(SystemExit) as status:
+                main()
+            assert status.value.code == 0
+            assert capsys.readouterr().out.count(sentence) == 1
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        transformers_logging.enable_progress_bar()
 
 
 def test_the_first_function(legion_checkpoint, tmp_path):

@@ -199,6 +199,7 @@ def _summarize(results: "ResultsFolder", rows: list[dict[str, Any]], page: Path)
     found = ", ".join(f"{counts[name]} {name}" for name in ("forged", "inconclusive", "authentic"))
     typer.echo(f"{len(rows)} examined: {found}, {len(failed)} failed")
     _summarize_provenance(good)
+    _name_untrained(good)
     typer.echo(f"report:   {os.path.relpath(page)}")
     for folder in ("masks", "ai_masks", "overlays"):
         if (results.folder / folder).is_dir():
@@ -220,6 +221,19 @@ def _summarize_provenance(rows: list[dict[str, Any]]) -> None:
         )
     if missing := credentials_not_looked_for(rows):
         typer.echo(missing)
+
+
+def _name_untrained(rows: list[dict[str, Any]]) -> None:
+    """Print one line for each checkpoint that gave no verdict, its detection head not being trained."""
+    from forgescope.artifact_explanation import NO_TRAINED_HEAD
+
+    views = [view for row in rows for view in row.get("views") or [row]]
+    counts = Counter(view["model"] for view in views if any(NO_TRAINED_HEAD in note for note in view["notes"]))
+    for model, count in counts.items():
+        typer.echo(
+            f"no verdict of {model} on {count} images, whose scores say nothing: its detection head is not trained "
+            "(forgescope train legion-detection)"
+        )
 
 
 def _printable(text: str) -> str:
