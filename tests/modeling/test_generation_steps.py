@@ -122,7 +122,7 @@ class Spread(nn.Module):
 
 
 def knows_absent_gpus():
-    """Whether fake tensors may lie on GPUs that this machine has not; torch 2.8 and 2.9 ask the driver all the same."""
+    """Whether fake tensors may lie on GPUs that this machine has not: torch 2.8 and 2.9 ask the driver for them."""
     try:
         with FakeTensorMode():
             Spread().generate(torch.empty(1, 1, dtype=torch.long, device="cuda:0"))
