@@ -67,6 +67,7 @@ def build_demo(
         sweep = button.click(answers.try_all, [photo, model, trials], tried, **EVENT)
         for change, slider in zip(CHANGES, sliders, strict=True):
             slider.release(partial(answers.try_one, change), [photo, model, slider, trials], tried, **EVENT)
+        model.change(_with_info, model, model, queue=False, show_progress="hidden", api_visibility="private")
         for chosen in (photo, model):
             chosen.change(answers.examine, [photo, model], [*shown, *tried], cancels=[sweep], **EVENT)
     return page
@@ -116,10 +117,16 @@ def _inputs(names: Sequence[str], examples: Sequence[str | os.PathLike]) -> tupl
         height=PICTURE_HEIGHT,
         elem_id="photo",
     )
-    model = gr.Dropdown(list(names), value=names[0], label="Model", info=MODEL_INFO, elem_id="model")
+    info = MODEL_INFO.get(names[0])
+    model = gr.Dropdown(list(names), value=names[0], label="Model", info=info, elem_id="model")
     if examples:
         gr.Examples([os.fspath(one) for one in examples], photo, label="Examples", elem_id="examples")
     return photo, model
+
+
+def _with_info(model: str) -> dict[str, Any]:
+    """What is said of the chosen model; Gradio takes None for no change."""
+    return gr.update(info=MODEL_INFO.get(model, ""))
 
 
 def _result() -> list[gr.Component]:

@@ -19,10 +19,11 @@ STABILITY = """
 <p>Messengers, web sites and screenshots compress, crop and blur photographs. Each slider does one of these to the
 photograph, which is then examined again.</p>
 """
-MODEL_INFO = (
-    "iclnet-mini is there to try things out: its image verdicts are at chance on real test images, and it does not "
-    "know AI editors."
-)
+# Model -> what is said of it below its name.
+MODEL_INFO = {
+    "iclnet-mini": "iclnet-mini is there to try things out: its image verdicts are at chance on real test images, and "
+    "it does not know AI editors.",
+}
 CHOOSE_FIRST = "Choose a photograph first."
 WAITING = '<p class="waiting">The verdict appears here.</p>'
 UNTRIED = '<p class="waiting">Move a slider, or try all strengths.</p>'

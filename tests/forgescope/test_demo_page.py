@@ -112,6 +112,19 @@ def test_another_model_and_another_photograph(page, tmp_path, answering_checkpoi
     assert page.inner_text("#verdict .badge") == "forged"
 
 
+def test_what_iclnet_mini_is_for_is_said_of_it_alone(page, tiny_checkpoint):
+    def choose(name):
+        page.click("#model input")
+        page.get_by_role("option", name=name).click()
+
+    said = page.get_by_text("its image verdicts are at chance")
+    assert said.count() == 0
+    choose("iclnet-mini")
+    said.wait_for()
+    choose(str(tiny_checkpoint))
+    said.wait_for(state="detached")
+
+
 def test_what_is_no_image_is_one_sentence(page, tmp_path):
     (tmp_path / "bad.png").write_text("<b>text</b>")
     drop(page, tmp_path / "bad.png")
