@@ -114,6 +114,10 @@ class CorpusBuilder(datasets.GeneratorBasedBuilder):
         """
         raise NotImplementedError
 
+    def sources(self, piece: Any) -> Iterator[str] | None:
+        """Sources of the rows of a piece, without reading an image; None where that cannot be known."""
+        return None
+
     def mask_ids(self) -> dict[int, str]:
         """Meaning of the values in `mask`, where there are more than untouched (0) and forged (1)."""
         return {}

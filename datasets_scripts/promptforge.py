@@ -150,6 +150,14 @@ class PromptForge(CorpusBuilder):
             if row is not None:
                 yield row
 
+    def sources(self, piece: Any) -> Iterator[str] | None:
+        """What the lines of a range state, in `annotated`."""
+        if self.config.name != "annotated":
+            return None
+        part, split = piece
+        records = (record for _, record in read_records(self.files, part, Notes()))
+        return (said(one.get("source")) or "" for one in records if split in (None, promptforge_split(_id_of(one))))
+
     def _raw_row(self, edit: RawEdit, notes: Notes) -> dict[str, Any] | None:
         reading = read_task(edit.source_task, edit.instruction)
         if self.config.tasks == "paper" and reading.task is None:
@@ -186,7 +194,7 @@ class PromptForge(CorpusBuilder):
             if name is None:
                 line_notes.add("line without file_name", where, f"its fields: {', '.join(record)}")
                 continue
-            row_id = said(record.get("id")) or Path(name).stem
+            row_id = _id_of(record)
             if split is not None and promptforge_split(row_id) != split:
                 continue
             if record.get("label") in (0, LABEL_NAMES[0]):
@@ -231,6 +239,11 @@ class PromptForge(CorpusBuilder):
         except (OSError, ValueError) as error:
             notes.add("mask that cannot be read, left out", row_id, str(error))
             return None
+
+
+def _id_of(record: dict[str, Any]) -> str:
+    """Id of a line, or the stem of its edited image where it has none."""
+    return said(record.get("id")) or Path(said(record.get("file_name")) or "").stem
 
 
 __all__ = ["CARD", "PromptForge", "PromptForgeConfig"]

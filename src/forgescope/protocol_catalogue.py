@@ -190,14 +190,32 @@ def find_data(protocol: Protocol, data: Path) -> tuple[Path | None, str | None]:
     builder = corpus_builder_class(protocol.corpus)
     names = {_plain(name) for name in (protocol.corpus, builder.CARD.title, protocol.config or "")}
     inner = [one for one in sorted(data.iterdir()) if _plain(one.name.split(".")[0]) in names] if data.is_dir() else []
+    wanted = [source for sources in protocol.groups.values() for source in sources]
+    whole = not all(protocol.groups.values())
+    options = tuple(sorted(protocol.options.items()))
     problem = None
     for place in (*inner, data):
-        splits = _splits(protocol.corpus, place, protocol.config, tuple(sorted(protocol.options.items())))
+        splits = _splits(protocol.corpus, place, protocol.config, options)
         if protocol.split in splits or (splits and protocol.split == ALL_SPLITS):
-            return place, None
-        if splits and problem is None:
+            sources = _sources(protocol.corpus, place, protocol.config, options, protocol.split)
+            if whole or sources is None or sources.intersection(wanted):
+                return place, None
+            problem = problem or f"{place} has no image of {', '.join(wanted)}"
+        elif splits and problem is None:
             problem = f"{place} has no split {protocol.split}, only {', '.join(splits)}"
     return None, problem or f"{data} holds no {builder.CARD.title}: expected {builder.EXPECTED}"
+
+
+@cache
+def _sources(
+    corpus: str, place: Path, config: str | None, options: tuple[tuple[str, Any], ...], split: str
+) -> frozenset[str] | None:
+    """Sources of the images of a split, where they are known without reading images."""
+    builder = corpus_builder(corpus, place, config, hash_files=False, **dict(options))
+    splits = builder.splits(Notes())
+    pieces = [one for some in (splits.values() if split == ALL_SPLITS else [splits[split]]) for one in some]
+    found = [builder.sources(piece) for piece in pieces]
+    return frozenset(source for one in found if one is not None for source in one) if None not in found else None
 
 
 @cache

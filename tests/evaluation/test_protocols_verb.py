@@ -126,6 +126,15 @@ def test_corpora_are_found_by_name_and_title(corpora):
     assert problem.startswith(f"{corpora} holds no MMFR-Dataset: expected ")
 
 
+def test_a_folder_of_other_sources_is_not_what_a_protocol_is_made_of(corpora, repository):
+    examples = repository / "examples"
+    sources = "pico-banana, x2edit-bagel, x2edit-kontext, x2edit-step1x"
+    assert find_data(PROTOCOLS["iclnet-localization"], examples) == (None, f"{examples} has no image of {sources}")
+    found, problem = find_data(PROTOCOLS["iclnet-unseen-kontext"], corpora)
+    assert (found, problem) == (None, f"{corpora / 'promptforge'} has no image of x2edit-kontext")
+    assert find_data(PROTOCOLS["iclnet-unseen-bagel"], corpora) == (corpora / "promptforge", None)
+
+
 def test_what_can_be_run_is_said(corpora, run):
     status, out, _ = run("--data", corpora)
     assert status == 0
