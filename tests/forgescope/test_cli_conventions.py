@@ -291,6 +291,9 @@ def test_text_of_other_alphabets_is_printed(capsys):
     assert json.loads(capsys.readouterr().out) == {"text": "编辑"}
 
 
+ARCHITECTURES = ("-deeplabv3plus", "-fcn8s", "-segformer")
+
+
 def complete(*words, tmp_path):
     """What bash is offered for the last word, and whether anything heavy was imported for it."""
     code = (
@@ -319,6 +322,13 @@ def complete(*words, tmp_path):
         (("protocols", "gamma-s"), ["gamma-synthwildx", "gamma-sharegpt4o"]),
         (("evaluate", "m", "--protocol", "iclnet-r"), ["iclnet-robustness"]),
         (("construct", "mmfr", "--conclusion", ""), ["this_image", "based_on_analysis"]),
+        (("evaluate", "m", "--preset", "i"), ["iclnet", "imdlbenco"]),
+        (("evaluate", "m", "--by", ""), ["source", "task"]),
+        (("data", "inspect", "s"), ["sharegpt4o", "synthscars", "synthwildx"]),
+        (("train", "gamma", "--corpus", "ge"), ["genimage"]),
+        (("train", "legion", "--recipe", ""), ["legion", "legion-mini", "legion-published"]),
+        (("train", "legion-detection", "--recipe", ""), ["legion-detection"]),
+        (("train", "diffseg", "--recipe", "diffseg-m"), [f"diffseg-mini{one}" for one in ("", *ARCHITECTURES)]),
     ],
 )
 def test_completion_is_quick_and_knows_verbs_and_values(words, offered, tmp_path):

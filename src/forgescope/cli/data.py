@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forgescope.cli import data_turns
+from forgescope.cli.completion import complete_corpus
 from forgescope.cli.output import Json, json_output, json_writer, print_json
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Read, check and export the corpora.", no_args_is_help=True)
 
-NAME = typer.Argument(metavar="NAME", help="Corpus, as `forgescope data list` names it.")
+NAME = typer.Argument(
+    metavar="NAME", help="Corpus, as `forgescope data list` names it.", autocompletion=complete_corpus
+)
 DIRECTORY = typer.Argument(metavar="DIR", help="Folder or archive, as its publisher offers it.")
 CONFIG = typer.Option(help="Variant of the corpus; default: its first.")
 OPTION = typer.Option("--option", "-o", metavar="KEY=VALUE", help="Option of the corpus; repeatable.")

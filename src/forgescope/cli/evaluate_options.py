@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from forgescope.cli.completion import complete_by, complete_preset
 from forgescope.cli.protocols import complete_protocol
 
 # Page of `--format html` where `--html` names no other.
@@ -86,8 +87,13 @@ LongestEdge = Annotated[
 Split = Annotated[
     str | None, typer.Option(help="train, validation or test; with iclnet, diffseg and legion protocols also all.")
 ]
-By = Annotated[str | None, typer.Option(help="Rows for each source (default) or for each task.")]
-Preset = Annotated[str | None, typer.Option(help="iclnet, imdlbenco, trufor, photoholmes, focal, mvss or lisa.")]
+By = Annotated[
+    str | None, typer.Option(help="Rows for each source (default) or for each task.", autocompletion=complete_by)
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="iclnet, imdlbenco, trufor, photoholmes, focal, mvss or lisa.", autocompletion=complete_preset),
+]
 Reduction = Annotated[str | None, typer.Option(help="image, batch or pooled; with legion protocols image or dataset.")]
 Average = Annotated[str | None, typer.Option(help="forged or macro.")]
 Authentic = Annotated[str | None, typer.Option(help="Images without forgery: skip, zero or one.")]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from forgescope.cli.completion import complete_corpus, complete_recipe
 from forgescope.cli.output import Json, json_output
 from forgescope.cli.renamed import RenamedOptions
 
@@ -27,7 +28,9 @@ def _train() -> None:
 def iclnet(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl, images and masks.")],
     out: Annotated[Path, OUT] = Path("runs/iclnet"),
-    recipe: Annotated[str, typer.Option(help="iclnet (the paper), iclnet-mini, or YAML file.")] = "iclnet",
+    recipe: Annotated[
+        str, typer.Option(help="iclnet (the paper), iclnet-mini, or YAML file.", autocompletion=complete_recipe)
+    ] = "iclnet",
     base: Annotated[
         str | None, typer.Option(help="Start from this: a SegFormer (nvidia/mit-b4), or an ICL-Net (iclnet-mini).")
     ] = None,
@@ -57,11 +60,15 @@ def iclnet(
 def gamma(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl, images and both masks, or a corpus.")],
     out: Annotated[Path, OUT] = Path("runs/gamma"),
-    recipe: Annotated[str, typer.Option(help="gamma (the paper), gamma-mini, or YAML file.")] = "gamma",
+    recipe: Annotated[
+        str, typer.Option(help="gamma (the paper), gamma-mini, or YAML file.", autocompletion=complete_recipe)
+    ] = "gamma",
     base: Annotated[
         str | None, typer.Option(help="Start from this: a SegFormer (nvidia/mit-b2), or a GAMMA checkpoint.")
     ] = None,
-    corpus: Annotated[str | None, typer.Option(help="Read --data as this corpus, such as gamma_mix.")] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Read --data as this corpus, such as gamma_mix.", autocompletion=complete_corpus)
+    ] = None,
     ablation: Annotated[
         str | None, typer.Option(help="A row of the paper's tables 4 to 8, such as table8-none.")
     ] = None,
@@ -109,7 +116,11 @@ def diffseg(
     ] = None,
     out: Annotated[Path, OUT] = Path("runs/diffseg"),
     recipe: Annotated[
-        str, typer.Option(help="diffseg or diffseg-mini, each with one recipe an architecture; or one recipe or file.")
+        str,
+        typer.Option(
+            help="diffseg or diffseg-mini, each with one recipe an architecture; or one recipe or file.",
+            autocompletion=complete_recipe,
+        ),
     ] = "diffseg",
     base: Annotated[
         str | None,
@@ -118,7 +129,10 @@ def diffseg(
             "file of its weights; or a checkpoint of a baseline."
         ),
     ] = None,
-    corpus: Annotated[str | None, typer.Option(help="Read --data as this corpus, such as diffseg30k.")] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(help="Read --data as this corpus, such as diffseg30k.", autocompletion=complete_corpus),
+    ] = None,
     ablation: Annotated[
         str | None, typer.Option(help="A row of the paper's table 4, such as table4-flux-hunyuan.")
     ] = None,
@@ -160,13 +174,19 @@ def fakereasoning(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl (file_name, answer, label), or a corpus.")],
     out: Annotated[Path, OUT] = Path("runs/fakereasoning"),
     recipe: Annotated[
-        str, typer.Option(help="fakereasoning (the paper), fakereasoning-published, fakereasoning-mini, or YAML file.")
+        str,
+        typer.Option(
+            help="fakereasoning (the paper), fakereasoning-published, fakereasoning-mini, or YAML file.",
+            autocompletion=complete_recipe,
+        ),
     ] = "fakereasoning",
     base: Annotated[
         str | None,
         typer.Option(help="Start from this: a LLaVA-1.5 (llava-hf/llava-1.5-13b-hf), or a FakeReasoning checkpoint."),
     ] = None,
-    corpus: Annotated[str | None, typer.Option(help="Read --data as this corpus, such as mmfr.")] = None,
+    corpus: Annotated[
+        str | None, typer.Option(help="Read --data as this corpus, such as mmfr.", autocompletion=complete_corpus)
+    ] = None,
     ablation: Annotated[
         str | None, typer.Option(help="A row of the paper's tables 4 to 6, such as table5-lm.")
     ] = None,
@@ -201,7 +221,10 @@ def legion(
     data: Annotated[Path, typer.Option(help="SynthScars: its archive, its folder, or a folder in its layout.")],
     out: Annotated[Path, OUT] = Path("runs/legion"),
     recipe: Annotated[
-        str, typer.Option(help="legion (the paper), legion-published, legion-mini, or YAML file.")
+        str,
+        typer.Option(
+            help="legion (the paper), legion-published, legion-mini, or YAML file.", autocompletion=complete_recipe
+        ),
     ] = "legion",
     base: Annotated[
         str | None,
@@ -241,10 +264,16 @@ def legion_detection(
     data: Annotated[Path, typer.Option(help="The corpus that --corpus names.")],
     base: Annotated[str, typer.Option(help="LEGION checkpoint whose detection head is trained.")],
     corpus: Annotated[
-        str, typer.Option(help="progan_train (the paper), or another corpus of labelled images, such as genimage.")
+        str,
+        typer.Option(
+            help="progan_train (the paper), or another corpus of labelled images, such as genimage.",
+            autocompletion=complete_corpus,
+        ),
     ] = "progan_train",
     out: Annotated[Path, OUT] = Path("runs/legion-detection"),
-    recipe: Annotated[str, typer.Option(help="legion-detection (the paper), or YAML file.")] = "legion-detection",
+    recipe: Annotated[
+        str, typer.Option(help="legion-detection (the paper), or YAML file.", autocompletion=complete_recipe)
+    ] = "legion-detection",
     cache: Annotated[
         Path | None, typer.Option(help="Folder of class tokens, which runs may share.", show_default="in --out")
     ] = None,
