@@ -92,7 +92,8 @@ def evaluate(
     make_places(json_file, markdown, page, plot)
     # answers are kept beside the rows, if these have a file
     rows_file = None if json_file == STANDARD_OUTPUT else json_file
-    places = {"page": page} | ({"json_file": rows_file, "plot": plot} if kind in ANSWERED else {})
+    places = {"page": page} | ({"json_file": rows_file} if kind in ANSWERED else {})
+    places |= {"plot": plot} if kind in (*ANSWERED, "folder") else {}
     taken = {name: given[name] for name in ("seed", "resamples", *TAKEN[kind])}
     with json_writer(json_file) as write:
         settings = {"device": device, "dtype": dtype, "batch_size": batch_size}

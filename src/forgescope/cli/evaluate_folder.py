@@ -1,4 +1,7 @@
-"""`forgescope evaluate` without a protocol: a folder of images and masks, measured by a rule that is named."""
+"""`forgescope evaluate` without a protocol: a folder of images and masks, measured by a rule that is named.
+
+Of images without masks, verdicts alone are measured.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 
 UNPERTURBED = "none"
 DEFAULT_GROUPS = "source"
+NO_MASKS = "the images have no masks: numbers of whole images alone"
 
 
 def run_folder(
@@ -21,6 +25,7 @@ def run_folder(
     settings: dict[str, Any],
     *,
     page: Path | None,
+    plot: Path | None,
     split: str | None,
     by: str | None,
     preset: str | None,
@@ -41,6 +46,7 @@ def run_folder(
         model: checkpoint.
         settings: `device`, `dtype` and `batch_size` of the model.
         page: file of the page; None: none is wanted.
+        plot: file of the chart; checked only.
         split: of the folder; None: all.
         by: column that names the subsets.
         preset: name of published rules.
@@ -62,7 +68,7 @@ def run_folder(
     """
     from forgescope.analyze import Analyzer
     from forgescope.evaluation.perturbations import parse_perturbations
-    from forgescope.evaluation_data import find_test_files
+    from forgescope.evaluation_data import find_test_files, have_masks
     from forgescope.evaluation_pictures import WatchedImages, section_of
     from forgescope.evaluation_runs import evaluate_folder
 
@@ -72,11 +78,24 @@ def run_folder(
     perturbations = parse_perturbations(perturb or UNPERTURBED)
     _check_calibration(calibrate, save, [one.name for one in perturbations], model)
     files = find_test_files(data, split, by or DEFAULT_GROUPS)
+    masked = have_masks(files)
+    if not masked:
+        _refuse_pixels(data, {"preset": preset, **changes, "plot": plot})
+        rules = []
     analyzer = Analyzer(model, **settings)
     images = None if page is None else WatchedImages(analyzer, page, len(files))
     watch = None if images is None else images.watch
     run = evaluate_folder(analyzer, files, name, rules, perturbations, seed=seed, resamples=resamples, watch=watch)
+    if not masked:
+        run.notes.append(NO_MASKS)
     return run, section_of(images, run)
+
+
+def _refuse_pixels(data: Path, options: dict[str, Any]) -> None:
+    """Refuse options of forged pixels where these are not known."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)} cannot be used without masks, and {data} names none: leave it out")
 
 
 def _parse_threshold(text: str) -> float | str:

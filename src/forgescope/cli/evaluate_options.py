@@ -28,7 +28,8 @@ def page_file(report_format: ReportFormat, html: Path | None) -> Path | None:
 Data = Annotated[
     Path,
     typer.Option(
-        help="Folder with metadata.jsonl, or images/ and masks/, or Tp/, Gt/ and Au/; or the protocol's data."
+        help="Folder with metadata.jsonl, or images/ and masks/, or Tp/, Gt/ and Au/, or, without masks, real/ and "
+        "fake/; or the protocol's data."
     ),
 ]
 Model = Annotated[
