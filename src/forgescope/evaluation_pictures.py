@@ -97,7 +97,7 @@ class WatchedImages:
         name = result.perturbation.name
         sentences = [] if name == NONE.name else [f"Images are shown after {name}."]
         sentences += [CALLED_BY_TABLE] if self.called is not None else []
-        if any(entry.get("f1") is not None for entry in self.book.entries):
+        if any("f1" in entry for entry in self.book.entries):
             threshold = self.analyzer.rule.mask_threshold
             sentences += [f"Pixels are marked from a probability of {threshold:g}.", COMPARED_LEGEND]
         return self.book.section(sentences)
