@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,9 @@ app = typer.Typer(help="Train a model from a recipe.", no_args_is_help=True)
 SPEEDS = ("_runtime", "_per_second")
 OUT = typer.Option(help="Folder for checkpoints and the final model.")
 RESUME = typer.Option("--resume", help="Go on from the last checkpoint in the folder of --out.")
+# a name in a shell is completed
+RECIPE = partial(typer.Option, autocompletion=complete_recipe)
+CORPUS = partial(typer.Option, autocompletion=complete_corpus)
 
 
 @app.callback()
@@ -28,9 +32,7 @@ def _train() -> None:
 def iclnet(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl, images and masks.")],
     out: Annotated[Path, OUT] = Path("runs/iclnet"),
-    recipe: Annotated[
-        str, typer.Option(help="iclnet (the paper), iclnet-mini, or YAML file.", autocompletion=complete_recipe)
-    ] = "iclnet",
+    recipe: Annotated[str, RECIPE(help="iclnet (the paper), iclnet-mini, or YAML file.")] = "iclnet",
     base: Annotated[
         str | None, typer.Option(help="Start from this: a SegFormer (nvidia/mit-b4), or an ICL-Net (iclnet-mini).")
     ] = None,
@@ -60,15 +62,11 @@ def iclnet(
 def gamma(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl, images and both masks, or a corpus.")],
     out: Annotated[Path, OUT] = Path("runs/gamma"),
-    recipe: Annotated[
-        str, typer.Option(help="gamma (the paper), gamma-mini, or YAML file.", autocompletion=complete_recipe)
-    ] = "gamma",
+    recipe: Annotated[str, RECIPE(help="gamma (the paper), gamma-mini, or YAML file.")] = "gamma",
     base: Annotated[
         str | None, typer.Option(help="Start from this: a SegFormer (nvidia/mit-b2), or a GAMMA checkpoint.")
     ] = None,
-    corpus: Annotated[
-        str | None, typer.Option(help="Read --data as this corpus, such as gamma_mix.", autocompletion=complete_corpus)
-    ] = None,
+    corpus: Annotated[str | None, CORPUS(help="Read --data as this corpus, such as gamma_mix.")] = None,
     ablation: Annotated[
         str | None, typer.Option(help="A row of the paper's tables 4 to 8, such as table8-none.")
     ] = None,
@@ -116,11 +114,7 @@ def diffseg(
     ] = None,
     out: Annotated[Path, OUT] = Path("runs/diffseg"),
     recipe: Annotated[
-        str,
-        typer.Option(
-            help="diffseg or diffseg-mini, each with one recipe an architecture; or one recipe or file.",
-            autocompletion=complete_recipe,
-        ),
+        str, RECIPE(help="diffseg or diffseg-mini, each with one recipe an architecture; or one recipe or file.")
     ] = "diffseg",
     base: Annotated[
         str | None,
@@ -129,10 +123,7 @@ def diffseg(
             "file of its weights; or a checkpoint of a baseline."
         ),
     ] = None,
-    corpus: Annotated[
-        str | None,
-        typer.Option(help="Read --data as this corpus, such as diffseg30k.", autocompletion=complete_corpus),
-    ] = None,
+    corpus: Annotated[str | None, CORPUS(help="Read --data as this corpus, such as diffseg30k.")] = None,
     ablation: Annotated[
         str | None, typer.Option(help="A row of the paper's table 4, such as table4-flux-hunyuan.")
     ] = None,
@@ -174,19 +165,13 @@ def fakereasoning(
     data: Annotated[Path, typer.Option(help="Folder with metadata.jsonl (file_name, answer, label), or a corpus.")],
     out: Annotated[Path, OUT] = Path("runs/fakereasoning"),
     recipe: Annotated[
-        str,
-        typer.Option(
-            help="fakereasoning (the paper), fakereasoning-published, fakereasoning-mini, or YAML file.",
-            autocompletion=complete_recipe,
-        ),
+        str, RECIPE(help="fakereasoning (the paper), fakereasoning-published, fakereasoning-mini, or YAML file.")
     ] = "fakereasoning",
     base: Annotated[
         str | None,
         typer.Option(help="Start from this: a LLaVA-1.5 (llava-hf/llava-1.5-13b-hf), or a FakeReasoning checkpoint."),
     ] = None,
-    corpus: Annotated[
-        str | None, typer.Option(help="Read --data as this corpus, such as mmfr.", autocompletion=complete_corpus)
-    ] = None,
+    corpus: Annotated[str | None, CORPUS(help="Read --data as this corpus, such as mmfr.")] = None,
     ablation: Annotated[
         str | None, typer.Option(help="A row of the paper's tables 4 to 6, such as table5-lm.")
     ] = None,
@@ -220,12 +205,7 @@ def fakereasoning(
 def legion(
     data: Annotated[Path, typer.Option(help="SynthScars: its archive, its folder, or a folder in its layout.")],
     out: Annotated[Path, OUT] = Path("runs/legion"),
-    recipe: Annotated[
-        str,
-        typer.Option(
-            help="legion (the paper), legion-published, legion-mini, or YAML file.", autocompletion=complete_recipe
-        ),
-    ] = "legion",
+    recipe: Annotated[str, RECIPE(help="legion (the paper), legion-published, legion-mini, or YAML file.")] = "legion",
     base: Annotated[
         str | None,
         typer.Option(help="Start from this: a LEGION checkpoint, such as a GLaMM after `forgescope convert legion`."),
@@ -264,16 +244,10 @@ def legion_detection(
     data: Annotated[Path, typer.Option(help="The corpus that --corpus names.")],
     base: Annotated[str, typer.Option(help="LEGION checkpoint whose detection head is trained.")],
     corpus: Annotated[
-        str,
-        typer.Option(
-            help="progan_train (the paper), or another corpus of labelled images, such as genimage.",
-            autocompletion=complete_corpus,
-        ),
+        str, CORPUS(help="progan_train (the paper), or another corpus of labelled images, such as genimage.")
     ] = "progan_train",
     out: Annotated[Path, OUT] = Path("runs/legion-detection"),
-    recipe: Annotated[
-        str, typer.Option(help="legion-detection (the paper), or YAML file.", autocompletion=complete_recipe)
-    ] = "legion-detection",
+    recipe: Annotated[str, RECIPE(help="legion-detection (the paper), or YAML file.")] = "legion-detection",
     cache: Annotated[
         Path | None, typer.Option(help="Folder of class tokens, which runs may share.", show_default="in --out")
     ] = None,
