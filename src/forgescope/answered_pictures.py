@@ -51,7 +51,7 @@ def grounded_section(images: GroundedImages, answers: Path, page: Path) -> str:
         except (ValueError, OSError):
             continue  # the evaluation has named it
     shown = [] if name == NONE.name else [f"Artifacts were found after {name}; images are shown without it."]
-    return book.section([*shown, COMPARED_LEGEND.replace("forged", "artifacts'")])
+    return book.section([*shown, COMPARED_LEGEND.format(pixels="artifacts' pixels")])
 
 
 def _keep_grounded(book: ImageBook, photo: Image.Image, item: GroundedItem, answer: GroundedAnswer) -> None:

@@ -1,10 +1,8 @@
 """The images of an evaluation on its page: a row for each, pictures inside the page or in a folder beside it."""
 
 import html
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from PIL import Image
 
@@ -14,20 +12,14 @@ from .html_report import legends
 from .journal import Row, write_whole
 from .page_template import fill_template
 from .photograph_table import Entry, Pictures, entry_of, histogram_of, optional_columns, photograph_table
-from .report_pictures import INLINED_EDGE, MOST_INLINED, THUMBNAIL_EDGE, data_address, reduced, webp
+from .report_pictures import INLINED_EDGE, MOST_INLINED, THUMBNAIL_EDGE, data_address, link, reduced, webp
+from .report_pictures import LAYERS as RUN_LAYERS
 
 # Images of a page; it takes half a second to open with so many.
 MOST_SHOWN = 2000
 PICTURES_SUFFIX = "_pictures"
 # What lies over a photograph, in the order of the choices.
-LAYERS = {
-    "overlay": "Overlay",
-    "compared": "Found and missed",
-    "probability_map": "Probability map",
-    "mask": "Mask",
-    "ai_mask": "AI-made mask",
-    "truth": "True mask",
-}
+LAYERS = {"overlay": RUN_LAYERS["overlay"], "compared": "Found and missed"} | RUN_LAYERS | {"truth": "True mask"}
 MISSED, FALSE_ALARM = "missed", "false alarm"
 
 
@@ -119,7 +111,7 @@ class ImageBook:
             return data_address(content)
         self.folder.mkdir(parents=True, exist_ok=True)
         file = write_whole(self.folder / f"{number:06d}_{kind}.webp", content)
-        return quote(os.fsencode(os.path.relpath(file, self.folder.parent)))
+        return link(str(file), self.folder.parent)
 
 
 def outcome_of(verdict: str | None, positive: bool) -> str | None:

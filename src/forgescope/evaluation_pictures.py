@@ -29,7 +29,7 @@ from .results import probability_picture
 FOUND_COLOR, FALSE_COLOR, MISSED_COLOR = (0, 158, 115), (213, 94, 0), (0, 114, 178)
 COMPARED_OPACITY = 0.6
 COMPARED_LEGEND = (
-    "Over the grey photograph, green marks forged pixels that were found, orange those that were marked falsely, blue "
+    "Over the grey photograph, green marks {pixels} that were found, orange those that were marked falsely, blue "
     "those that were missed; F1 and IoU of an image are those of these pixels."
 )
 CALLED_BY_TABLE = (
@@ -99,7 +99,10 @@ class WatchedImages:
         sentences += [CALLED_BY_TABLE] if self.called is not None else []
         if any("f1" in entry for entry in self.book.entries):
             threshold = self.analyzer.rule.mask_threshold
-            sentences += [f"Pixels are marked from a probability of {threshold:g}.", COMPARED_LEGEND]
+            sentences += [
+                f"Pixels are marked from a probability of {threshold:g}.",
+                COMPARED_LEGEND.format(pixels="forged pixels"),
+            ]
         return self.book.section(sentences)
 
 
